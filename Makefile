@@ -1,0 +1,42 @@
+# Terraform Proxmox Manager. `make run` is all a person needs; `make help` lists the rest.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PYTEST_ARGS ?=
+
+.PHONY: help run setup setup-dev test lint bench screenshots lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+
+run: setup ## set everything up and start everything; Ctrl-C stops it
+	@exec $(PY) run.py
+
+setup: ## virtual environment, packages, browser assets, Terraform, provider
+	@$(PYTHON) bootstrap.py
+
+setup-dev: ## the same with what tests and checks need
+	@$(PYTHON) bootstrap.py --dev
+
+test: setup-dev ## checks and all tests; the browser's where a Chromium is found
+	@$(PY) -m scripts.check test $(PYTEST_ARGS)
+
+lint: setup-dev ## ruff, mypy, import-linter, templates
+	@$(PY) -m scripts.check lint
+
+bench: setup-dev ## figures, with no judgement
+	@$(PY) -m tests.bench
+
+screenshots: setup-dev ## pictures of the pages into docs/shots
+	@$(PY) -m scripts.screenshots
+
+lock: setup-dev ## compile requirements*.in into requirements*.txt
+	@$(PY) -m pip install -q uv
+	@for set in "" -simulator -dev -terraform -go -node; do \
+	  .venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --no-header --no-annotate -o requirements$$set.txt requirements$$set.in || exit 1; done
+
+clean: ## remove everything that set-up made, but no data (var/)
+	rm -rf .venv .tools node_modules app/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app/translations -name '*.mo' -delete 2>/dev/null || true

@@ -1,0 +1,105 @@
+"""The Celery application object, and the one way to ring a bell."""
+
+import time
+from typing import Any
+from uuid import UUID
+
+import kombu
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import OperationalError as KombuOperationalError
+from kombu.pools import producers
+from redis.exceptions import RedisError
+
+from app.config import get_settings
+from app.domain.tasks import ROUTES, Queue, TaskName
+from app.errors import AppError
+
+SEND_TIMEOUT_S = 0.5
+# After a failure nobody waits for the broker again for so long; the sweeper rings meanwhile.
+BREAK_S = 2.0
+
+
+class BrokerDown(AppError):
+    """The bell could not be rung now; its outbox row stays and the sweeper rings it."""
+
+    code, retryable = "broker_down", True
+
+
+def _defaults() -> dict[str, Any]:
+    settings = get_settings()
+    redis_broker = settings.celery_broker_url.startswith("redis")
+    return {
+        "broker_url": settings.celery_broker_url,
+        "result_backend": settings.celery_result_backend,
+        "task_default_queue": Queue.DEFAULT.value,
+        "task_routes": {name.value: {"queue": queue.value} for name, queue in ROUTES.items()},
+        "task_queues": [kombu.Queue(queue.value) for queue in Queue],
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_send_task_events": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "result_expires": 86_400,
+        "result_extended": True,
+        "timezone": "UTC",
+        "enable_utc": True,
+        # The default sweep of unacknowledged messages is every 100 s.
+        "broker_transport_options": {
+            "visibility_timeout": 900, "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
+        } if redis_broker else {},
+        "beat_schedule": {
+            "sweeper": {"task": TaskName.SWEEP.value, "schedule": 3.0, "options": {"expires": 6}},
+            "inventory": {"task": TaskName.INVENTORY.value, "schedule": 10.0, "options": {"expires": 20}},
+        },
+    }  # fmt: skip
+
+
+celery = Celery("app")
+# Read on first use, so that importing this module needs no configuration.
+celery.add_defaults(_defaults)
+_down_until = 0.0
+
+
+def _publisher() -> Connection:
+    options: dict[str, object] = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    if get_settings().celery_broker_url.startswith("redis"):
+        options |= {"socket_connect_timeout": SEND_TIMEOUT_S, "socket_timeout": SEND_TIMEOUT_S}
+    return Connection(get_settings().celery_broker_url, connect_timeout=SEND_TIMEOUT_S, transport_options=options)
+
+
+_connection: Connection | None = None
+
+
+def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> None:
+    """Send one message, at most 0.5 s, without retry. Raises BrokerDown."""
+    global _connection, _down_until  # noqa: PLW0603 - one connection a process
+    if time.monotonic() < _down_until:
+        raise BrokerDown("waiting for the broker to come back")
+    try:
+        _connection = _connection or _publisher()
+        with producers[_connection].acquire(block=True, timeout=SEND_TIMEOUT_S) as producer:
+            celery.send_task(
+                name.value,
+                args=args,
+                task_id=str(task_id) if task_id else None,
+                queue=ROUTES[name].value,
+                producer=producer,
+                retry=False,
+                ignore_result=True,
+            )
+    except (KombuOperationalError, RedisError, OSError) as exc:
+        _down_until = time.monotonic() + BREAK_S
+        raise BrokerDown(f"ringing {name.value}") from exc
+
+
+def after_fork() -> None:
+    """Forget connections of the parent process without touching them."""
+    global _connection, _down_until  # noqa: PLW0603
+    _connection, _down_until = None, 0.0
+    producers.clear()

@@ -1,0 +1,33 @@
+// The page shell. Everything else is loaded by the pages that need it.
+import 'htmx.org';
+
+import './theme.js';
+import './popover.js';
+import './confirm.js';
+import './draft.js';
+import './forms.js';
+import './check.js';
+import './times.js';
+import './refresh.js';
+import './bell.js';
+import './status.js';
+import { $, csrf, say } from './dom.js';
+import { start } from './stream.js';
+import { toast } from './toast.js';
+
+document.addEventListener('htmx:config:request', e => {
+  e.detail.ctx.request.headers['X-CSRFToken'] = csrf();
+});
+// A failed request never leaves a page in the dark.
+for (const type of ['htmx:error', 'htmx:response:error']) {
+  document.addEventListener(type, e => {
+    const status = e.detail.ctx?.response?.status;
+    if (status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    else if (!status || status >= 500) toast('error', say('no_answer'));
+  });
+}
+
+if ($('#tbl')) await import('./rows.js');
+if ($('#create')) await import('./create.js');
+if ($('#log')) await import('./log.js');
+start();

@@ -1,0 +1,42 @@
+// One dialog for every question. Buttons carry data-confirm (title), -body, -ok, and -type when the name must be typed.
+import { $, say } from './dom.js';
+
+export function ask({ confirm, confirmBody = '', confirmOk, confirmType = '' }) {
+  const dialog = $('#confirm');
+  const input = $('#cf-i');
+  const ok = $('#cf-ok');
+  $('#cf-t').textContent = confirm;
+  $('#cf-b').textContent = confirmBody;
+  ok.textContent = confirmOk;
+  $('#cf-l').hidden = !confirmType;
+  $('#cf-l span').textContent = say('type_to', { x: confirmType });
+  input.value = '';
+  ok.disabled = Boolean(confirmType);
+  input.oninput = () => {
+    ok.disabled = input.value.trim() !== confirmType;
+  };
+  dialog.returnValue = '';
+  dialog.showModal();
+  if (confirmType) input.focus();
+  return new Promise(resolve => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'ok'), { once: true }));
+}
+
+// Enter in the name field means the answer, not the first button, which is "Keep it".
+$('#cf-i')?.addEventListener('keydown', e => {
+  if (e.key !== 'Enter') return;
+  e.preventDefault();
+  if (!$('#cf-ok').disabled) $('#confirm').close('ok');
+});
+
+document.addEventListener('click', async e => {
+  const button = e.target.closest('[data-confirm]');
+  if (!button || button.dataset.sure) return;
+  e.preventDefault();
+  e.stopImmediatePropagation();
+  if (!(await ask(button.dataset))) return;
+  const typed = button.form?.elements.confirm;
+  if (typed && button.dataset.confirmType) typed.value = button.dataset.confirmType;
+  button.dataset.sure = '1';
+  button.form ? button.form.requestSubmit(button) : button.click();
+  delete button.dataset.sure;
+}, true);

@@ -1,0 +1,122 @@
+// The server list: the newest value per server, painted at most every 100 ms and by textContent; selection; row menu.
+import htmx from 'htmx.org';
+
+import { $, $$, on, say, throttle } from './dom.js';
+
+let rows = new Map();
+const index = () => {
+  rows = new Map($$('#tbl [data-id]').map(row => [row.dataset.id, row]));
+};
+
+const setText = (node, text) => {
+  if (node && node.textContent !== text) node.textContent = text;
+};
+
+function setBar(row, name, percent) {
+  const bar = percent == null ? null : $(`[data-bar=${name}]`, row);
+  if (!bar) return;
+  $('.v', bar).setAttribute('width', `${percent}%`);
+  setText($('.num', bar), `${percent}%`);
+  const hot = percent >= 90 ? '2' : percent >= 75 ? '1' : '';
+  if (hot) bar.dataset.hot = hot;
+  else delete bar.dataset.hot;
+}
+
+function setRow(row, d) {
+  if (d.version && Number(row.dataset.version) > d.version) return; // an older event came late
+  if (d.version) row.dataset.version = d.version;
+  if (d.status && row.dataset.status !== d.status) {
+    const status = $('.st', row);
+    status.className = `st st-${d.status}`;
+    setText(status.lastElementChild, say(`server.${d.status}`) || d.status);
+    row.dataset.status = d.status;
+    row.toggleAttribute('data-off', d.status !== 'running');
+  }
+  if (d.node) setText($('.c-node', row), d.node);
+  const ip = Array.isArray(d.ip) ? d.ip[0] : d.ip;
+  if (ip) setText($('.c-ip', row), ip);
+  if ('busy' in d) row.toggleAttribute('data-busy', Boolean(d.busy));
+  setBar(row, 'cpu', d.cpu);
+  setBar(row, 'mem', d.mem);
+}
+
+// A server that came, went or changed its status moves the counts: the table is fetched again.
+const refetch = throttle(() => {
+  if ($('#tbl input:checked')) return;
+  htmx.ajax('GET', location.pathname + location.search, { target: '#tbl', swap: 'outerHTML' });
+}, 1000);
+
+const changed = new Map();
+let pending = 0;
+function paint() {
+  pending = 0;
+  for (const [id, d] of changed) {
+    const row = rows.get(id);
+    if (!row || d.deleted || (d.status && d.status !== row.dataset.status)) refetch();
+    if (row) setRow(row, d);
+  }
+  changed.clear();
+}
+
+on('server', data => {
+  for (const d of data.items ?? [data]) changed.set(String(d.id), { ...changed.get(String(d.id)), ...d });
+  pending ||= setTimeout(() => requestAnimationFrame(paint), 100);
+});
+
+// selection
+const boxes = () => $$('#tbl [name=names]');
+function selected() {
+  const bulk = $('#bulk');
+  if (!bulk) return;
+  const all = $('#all');
+  const count = boxes().filter(b => b.checked).length;
+  bulk.hidden = !count;
+  setText($('#bulk-n'), say('selected', { n: count }));
+  if (!all) return;
+  all.checked = count > 0 && count === boxes().length;
+  all.indeterminate = count > 0 && count < boxes().length;
+}
+function clear() {
+  for (const box of boxes()) box.checked = false;
+  selected();
+}
+document.addEventListener('change', e => {
+  if (e.target.id === 'all') for (const box of boxes()) box.checked = e.target.checked;
+  if (e.target.id === 'all' || e.target.name === 'names') selected();
+});
+$('#bulk-x')?.addEventListener('click', clear);
+$('#bulk')?.addEventListener('tpm-done', clear);
+
+// filter counts travel with the table
+function counts() {
+  const table = $('#tbl');
+  if (!table?.dataset.counts) return;
+  const by = JSON.parse(table.dataset.counts);
+  for (const chip of $$('[data-count]')) {
+    setText(chip, String(by[chip.dataset.count] ?? 0));
+    chip.closest('label').hidden = chip.dataset.count !== '' && !by[chip.dataset.count] && !$('input', chip.closest('label')).checked;
+  }
+}
+
+document.addEventListener('htmx:after:swap', () => {
+  index();
+  selected();
+  counts();
+});
+
+// the row menu offers what fits the row's status
+$('#row-menu')?.addEventListener('tpm-row', e => {
+  const { name, status } = e.detail.dataset;
+  const menu = e.currentTarget;
+  for (const item of $$('[role=menuitem]', menu)) {
+    if (item.dataset.when) item.hidden = !item.dataset.when.split(' ').includes(status);
+    for (const place of ['href', 'formaction', 'data-confirm', 'data-confirm-type']) {
+      const pattern = (item.pattern ??= {});
+      if (item.hasAttribute(place)) pattern[place] ??= item.getAttribute(place);
+      if (pattern[place]) item.setAttribute(place, pattern[place].replaceAll('__name__', name));
+    }
+  }
+});
+
+index();
+selected();

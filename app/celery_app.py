@@ -1,0 +1,55 @@
+"""Entry of Celery: `celery -A app.celery_app worker` serves all queues; every task runs inside the app context."""
+
+import os
+from typing import Any
+
+from celery import Task, signals
+
+from app import create_core
+from app.adapters.broker import celery
+from app.config import get_settings
+from app.log import configure
+from app.runner import process
+
+flask_app = create_core(get_settings())
+# Made before the pool forks: once written it stays readable in every child, and ends their waits for runners.
+LEAVING = os.eventfd(0, os.EFD_CLOEXEC)
+flask_app.extensions["leaving_fd"] = LEAVING
+
+
+class ContextTask(Task):  # type: ignore[misc]  # celery is untyped
+    """A task whose body runs inside the Flask application's context."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with flask_app.app_context():
+            return self.run(*args, **kwargs)
+
+
+celery.Task = ContextTask
+celery.set_default()
+
+
+@signals.setup_logging.connect
+def _logging(**_: object) -> None:
+    configure()
+
+
+@signals.worker_shutting_down.connect
+def _leaving(**_: object) -> None:
+    process.wake(LEAVING)
+
+
+@signals.worker_process_init.connect
+def _fresh_connections(**_: object) -> None:
+    from app.services import forked  # noqa: PLC0415 - only pool children need it
+
+    with flask_app.app_context():
+        forked.forget_connections()
+
+
+import app.tasks.runs  # noqa: E402, F401 - registers the tasks
+import app.tasks.sweeper  # noqa: E402, F401
+import app.tasks.actions  # noqa: E402, F401
+import app.tasks.inventory  # noqa: E402, F401

@@ -1,0 +1,44 @@
+"""Who may do what: roles over one enum of permissions."""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    VIEW = "view"
+    VIEW_ALL = "view_all"  # everybody's servers and runs, not only one's own
+    CREATE = "create"
+    CHANGE = "change"
+    DELETE = "delete"
+    POWER = "power"
+    MANAGE_ALL = "manage_all"  # change, power, delete and cancel what belongs to others
+    APPROVE = "approve"
+    MANAGE_CLUSTERS = "manage_clusters"
+    MANAGE_NETWORKS = "manage_networks"
+    MANAGE_TEMPLATES = "manage_templates"
+    MANAGE_USERS = "manage_users"
+    MANAGE_SETTINGS = "manage_settings"
+    VIEW_AUDIT = "view_audit"
+
+
+class Role(StrEnum):
+    ADMINISTRATOR = "administrator"
+    OPERATOR = "operator"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+P = Permission
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.ADMINISTRATOR: frozenset(Permission),
+    Role.OPERATOR: frozenset(
+        {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.MANAGE_ALL, P.APPROVE, P.MANAGE_NETWORKS,
+         P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
+    ),
+    Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER}),
+    Role.VIEWER: frozenset({P.VIEW, P.VIEW_ALL}),
+}  # fmt: skip
+
+
+def allows(role: Role, permission: Permission) -> bool:
+    """True when the role holds the permission."""
+    return permission in PERMISSIONS[role]

@@ -1,0 +1,24 @@
+"""Celery's tasks by name, and the one table that routes them."""
+
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    TERRAFORM = "terraform"
+    PROXMOX = "proxmox"
+    DEFAULT = "default"
+
+
+class TaskName(StrEnum):
+    RUN = "runs.execute"
+    ACTION = "actions.execute"
+    INVENTORY = "inventory.poll"
+    SWEEP = "sweeper.tick"
+
+
+ROUTES: dict[TaskName, Queue] = {
+    TaskName.RUN: Queue.TERRAFORM,
+    TaskName.ACTION: Queue.PROXMOX,
+    TaskName.INVENTORY: Queue.PROXMOX,
+    TaskName.SWEEP: Queue.DEFAULT,
+}

@@ -1,0 +1,78 @@
+"""Reading a VM's config as Proxmox writes it: disks, addresses, agent, marker. Pure."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+_SIZE = re.compile(r"(?:^|,)size=(\d+(?:\.\d+)?)([KMGT]?)(?:,|$)")
+_UNIT_GIB = {"": 1 / 1024**3, "K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
+_DISK = re.compile(r"^(?:scsi|virtio|sata|ide)\d+$")
+_IP = re.compile(r"(?:^|,)ip6?=([0-9a-fA-F.:]+/\d+)")
+
+FAMILIES = ("ubuntu", "debian", "rocky", "alma", "fedora", "centos", "opensuse", "arch", "alpine", "freebsd", "windows")
+_USERNAMES = {"alma": "almalinux", "windows": "Administrator", "linux": "ubuntu"}
+
+
+@dataclass(frozen=True)
+class BootDisk:
+    interface: str
+    storage: str
+    size_gib: int
+
+
+def static_addresses(config: Mapping[str, str]) -> list[str]:
+    """Return the fixed addresses of a VM's ipconfigN, or of a container's netN."""
+    found = []
+    for key in sorted(config):
+        if re.fullmatch(r"(ipconfig|net)\d+", key):
+            for text in _IP.findall(config[key]):
+                try:
+                    found.append(str(ip_interface(text).ip))
+                except ValueError:
+                    continue
+    return list(dict.fromkeys(found))
+
+
+def marker(config: Mapping[str, str]) -> str:
+    """Return the first line of the description, where an installation leaves its mark."""
+    lines = config.get("description", "").splitlines()
+    return lines[0].strip()[:128] if lines else ""
+
+
+def agent_on(config: Mapping[str, str]) -> bool:
+    """True when the guest agent is switched on: "1", "1,fstrim_cloned_disks=1" or "enabled=1"."""
+    return config.get("agent", "0").split(",")[0].removeprefix("enabled=") == "1"
+
+
+def size_gib(drive: str) -> int:
+    """Return a drive's size, rounded up; 0 when it has none."""
+    found = _SIZE.search(drive)
+    return math.ceil(float(found[1]) * _UNIT_GIB[found[2]]) if found else 0
+
+
+def boot_disk(config: Mapping[str, str]) -> BootDisk | None:
+    """Return the first real disk of the boot order, else the first disk there is."""
+    order = config.get("boot", "").partition("order=")[2].split(",")[0].split(";")
+    disks = [k for k in config if _DISK.match(k) and "media=cdrom" not in config[k] and config[k].partition(":")[1]]
+    chosen = next((k for k in [*order, config.get("bootdisk", ""), *sorted(disks)] if k in disks), None)
+    if chosen is None:
+        return None
+    return BootDisk(chosen, config[chosen].partition(":")[0], size_gib(config[chosen]))
+
+
+def family(name: str) -> str:
+    """Return the operating system's family, as far as the name tells."""
+    return next((f for f in FAMILIES if f in name.lower()), "linux")
+
+
+def login(config: Mapping[str, str], name: str) -> str:
+    """Return the login name a template's images use."""
+    kind = family(name)
+    return config.get("ciuser") or _USERNAMES.get(kind, kind)
+
+
+def min_memory_mib(name: str) -> int:
+    """Return what a system of this family needs to boot."""
+    return 2048 if family(name) == "windows" else 512

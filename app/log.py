@@ -1,0 +1,56 @@
+"""Structured logs: JSON lines with a constant event name and fields beside it; secrets never."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRET = re.compile(r"(password|secret|token|authorization|cookie|api_key)", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"(PVEAPIToken=[^=\s]+=|Bearer\s+|tpm_)[A-Za-z0-9._~+/\-]{8,}", re.IGNORECASE)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace values of secret-looking keys, and token-looking text in any value."""
+    for key, value in event.items():
+        if _SECRET.search(key) and not key.endswith(("_id", "_name")):
+            event[key] = "***"
+        elif isinstance(value, str):
+            event[key] = _SECRET_TEXT.sub(r"\1***", value)
+    return event
+
+
+def configure(level: str = "INFO") -> None:
+    """Send structlog and the standard library's records to stderr as JSON lines."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("urllib3", "proxmoxer", "amqp", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def get_logger(name: str) -> Any:
+    """Return a structlog logger; `log.info("run_transitioned", run_id=7)`."""
+    return structlog.get_logger(module=name)

@@ -1,0 +1,51 @@
+"""Texts for codes: what happened, and the hint what to do; in the reader's language.
+
+Services and schemas know codes only. Every owner of codes has a module of texts; this one merges them.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from flask_babel import LazyString
+
+_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs")
+
+
+class _Args(dict[str, Any]):
+    """Arguments of a text; one that is missing shows as an ellipsis instead of failing an error page."""
+
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
+def _merge(attribute: str) -> dict[str, LazyString]:
+    merged: dict[str, LazyString] = {}
+    for name in filter(find_spec, _MODULES):
+        merged.update(getattr(import_module(name), attribute))
+    return merged
+
+
+MESSAGES: dict[str, LazyString] = _merge("MESSAGES")
+HINTS: dict[str, LazyString] = _merge("HINTS")
+
+
+def _format(text: LazyString, args: Mapping[str, Any]) -> str:
+    shown = {k: ", ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in args.items()}
+    try:
+        return str(text) % _Args(shown)
+    except (TypeError, ValueError):
+        return str(text)
+
+
+def text_of(code: str, args: Mapping[str, Any] | None = None) -> str:
+    """Return the text of a code; the code itself when it has none."""
+    text = MESSAGES.get(code)
+    return code if text is None else _format(text, args or {})
+
+
+def hint_of(code: str, args: Mapping[str, Any] | None = None) -> str:
+    """Return what to do about a code; empty when there is nothing to say."""
+    text = HINTS.get(code)
+    return "" if text is None else _format(text, args or {})

@@ -1,0 +1,49 @@
+"""Actions on servers, and groups of them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.domain.action_state import ActionKind, ActionState
+from app.models.base import Base, Json, Versioned, created, enum_column, pk
+from app.models.server import Server
+from app.models.user import User
+
+
+class ActionGroup(Base):
+    __tablename__ = "action_group"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)  # Celery's group id
+    created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))
+    created_at: Mapped[created]
+
+
+class Action(Versioned, Base):
+    __tablename__ = "action"
+    __table_args__ = (
+        Index("ix_action_open", "state", "id", postgresql_where=text("state in ('queued', 'running')")),
+        Index("ix_action_server", "server_id", "id"),
+    )
+
+    id: Mapped[pk]
+    task_id: Mapped[UUID] = mapped_column(unique=True)
+    group_id: Mapped[UUID | None] = mapped_column(ForeignKey("action_group.id"), index=True)
+    server_id: Mapped[int] = mapped_column(ForeignKey("server.id"))
+    created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))
+    state: Mapped[ActionState] = mapped_column(enum_column(ActionState), default=ActionState.QUEUED)
+    fence: Mapped[int] = mapped_column(default=0)
+    lease_at: Mapped[datetime | None]  # renewed by the task that works on it
+    sent_at: Mapped[datetime | None]  # set before the call to Proxmox: from here on it is "in doubt" without a upid
+    upid: Mapped[str | None] = mapped_column(String(160))
+    bell_at: Mapped[datetime | None]
+    error: Mapped[Json | None]
+    created_at: Mapped[created]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    server: Mapped[Server] = relationship(lazy="raise")
+    created_by: Mapped[User] = relationship(lazy="raise")

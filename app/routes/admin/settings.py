@@ -1,0 +1,53 @@
+"""The configuration in force, and the part of it that is changed here."""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request, url_for
+from flask_babel import gettext as _
+
+from app.domain.permissions import Permission
+from app.errors import FieldError, Invalid
+from app.extensions import db
+from app.routes.access import current_actor, needs
+from app.routes.forms import done, messages, number, page
+from app.services import settings
+from app.services.uow import unit_of_work
+
+bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
+HOUR_S = 3600
+
+
+def _page(form: dict[str, Any] | None = None, errors: dict[str, str] | None = None) -> Response:
+    session = db.session()
+    now = asdict(settings.get(session))
+    shown = {**now, "plan_expiry_h": f"{now['plan_expiry_s'] / HOUR_S:g}", **(form or {})}
+    effective = settings.effective(current_app.extensions["settings"], session)
+    return page("admin/settings.html", form=shown, errors=errors or {}, effective=effective)
+
+
+@bp.get("")
+@needs(Permission.MANAGE_SETTINGS)
+def index() -> Response:
+    return _page()
+
+
+def _field(name: str) -> str:
+    return "plan_expiry_h" if name == "plan_expiry_s" else name
+
+
+@bp.post("")
+@needs(Permission.MANAGE_SETTINGS)
+def change() -> Response:
+    form = request.form.to_dict()
+    values = {name: number(form.get(_field(name)), HOUR_S if name == "plan_expiry_s" else 1) for name in settings.BOUNDS}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+    faults = [FieldError(name, "int_parsing") for name in values if name not in numbers] + settings.check(numbers)
+    if faults:
+        return _page(form, messages(faults, _field))
+    try:
+        with unit_of_work() as uow:
+            settings.change(uow, current_actor(), **numbers)
+    except Invalid as exc:
+        return _page(form, messages(exc.errors, _field))
+    return done(_("Settings are saved; they hold for runs that begin now."), url_for(".index"))

@@ -1,0 +1,73 @@
+"""Runs over the API: list, one with its changes, its log, and what people decide about it."""
+
+from flask import Blueprint, Response
+
+from app.domain.permissions import Permission
+from app.extensions import db
+from app.routes.access import current_actor, needs
+from app.routes.api import answer, page
+from app.routes.parse import body, query
+from app.schemas.page import clamp
+from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json
+from app.services import runs
+from app.services.runs import RunFilter
+from app.services.uow import unit_of_work
+
+bp = Blueprint("api_runs", __name__, url_prefix="/api/runs")
+
+
+def _state(run_id: int) -> Response:
+    run = runs.get(db.session(), current_actor(), run_id)
+    return answer({"success": True, "task_id": run.task_id, "run_id": run.id, "state": run.state}, 202)
+
+
+@bp.get("")
+@needs(Permission.VIEW)
+def index() -> Response:
+    q = query(RunQuery)
+    wanted = RunFilter(q.state, q.mine, q.server, q.kind)
+    return page(runs.list_page(db.session(), current_actor(), wanted, clamp(q.limit), q.cursor), run_json)
+
+
+@bp.get("/<int:run_id>")
+@needs(Permission.VIEW)
+def show(run_id: int) -> Response:
+    session = db.session()
+    run = runs.get(session, current_actor(), run_id)
+    events = [{"name": e.name, "at": e.at, "detail": e.detail} for e in runs.events(session, run)]
+    return answer({**run_json(run), "changes": [change_json(c) for c in runs.changes(session, run)], "events": events})
+
+
+@bp.get("/<int:run_id>/log")
+@needs(Permission.VIEW)
+def log(run_id: int) -> Response:
+    session = db.session()
+    text, end = runs.log_text(session, runs.get(session, current_actor(), run_id), query(LogQuery).offset)
+    return Response(text, mimetype="text/plain", headers={"X-Next-Offset": str(end), "Cache-Control": "no-store"})
+
+
+@bp.post("/<int:run_id>/apply")
+@needs(Permission.CREATE)
+def apply(run_id: int) -> Response:
+    comment = body(Comment, optional=True).comment
+    with unit_of_work() as uow:
+        runs.approve(uow, current_actor(), run_id, comment)
+    return _state(run_id)
+
+
+@bp.post("/<int:run_id>/discard")
+@needs(Permission.CREATE)
+def discard(run_id: int) -> Response:
+    comment = body(Comment, optional=True).comment
+    with unit_of_work() as uow:
+        runs.discard(uow, current_actor(), run_id, comment)
+    return _state(run_id)
+
+
+@bp.post("/<int:run_id>/cancel")
+@needs(Permission.CREATE)
+def cancel(run_id: int) -> Response:
+    body(Comment, optional=True)
+    with unit_of_work() as uow:
+        runs.cancel(uow, current_actor(), run_id)
+    return _state(run_id)

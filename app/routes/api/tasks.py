@@ -1,0 +1,63 @@
+"""Tasks and results by task id: of runs and of actions alike, read from rows."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response
+
+from app.domain import action_state, run_state
+from app.domain.permissions import Permission
+from app.domain.run_state import RunState
+from app.errors import NotFound
+from app.extensions import db
+from app.models import Action, Run
+from app.routes.access import current_actor, needs
+from app.routes.api import answer
+from app.schemas.runs import run_task_json, told
+from app.services import actions, runs
+
+bp = Blueprint("api_tasks", __name__, url_prefix="/api")
+GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
+
+
+def action_task_json(action: Action) -> dict[str, Any]:
+    """An action as `GET /api/tasks/<task_id>` shows it; its server must be loaded."""
+    error = told(action.error)
+    final = action.state in action_state.FINAL
+    return {
+        "task_id": action.task_id, "kind": action.kind, "status": action.state,
+        "progress": {"done": 1 if final else 0, "total": 1}, "waiting_for": None,
+        "error": {k: error[k] for k in ("code", "message", "hint")} if error else None, "servers": [action.server.name],
+        "run_id": None, "created_at": action.created_at, "finished_at": action.finished_at if final else None,
+    }  # fmt: skip
+
+
+def _find(text: str) -> Run | Action:
+    try:
+        task_id = UUID(text)
+    except ValueError:
+        raise NotFound(kind="task", name=text[:64]) from None
+    return runs.by_task(db.session(), current_actor(), task_id) or actions.get(db.session(), current_actor(), task_id)
+
+
+def _shown(found: Run | Action) -> dict[str, Any]:
+    return run_task_json(found) if isinstance(found, Run) else action_task_json(found)
+
+
+@bp.get("/tasks/<task_id>")
+@needs(Permission.VIEW)
+def show(task_id: str) -> Response:
+    return answer(_shown(_find(task_id)))
+
+
+@bp.get("/result/<task_id>")
+@needs(Permission.VIEW)
+def result(task_id: str) -> Response:
+    """200 the result, 202 not finished, 404 unknown, 500 failed, with the error."""
+    found = _find(task_id)
+    if isinstance(found, Run):
+        final, good = found.state in run_state.FINAL, found.state in GOOD
+    else:
+        final, good = found.state in action_state.FINAL, found.state == action_state.ActionState.SUCCEEDED
+    more = {"result": found.result} if isinstance(found, Run) else {}
+    return answer({**_shown(found), **more}, 200 if good else 500 if final else 202)

@@ -1,0 +1,101 @@
+"""The first page: what needs the reader, what is running, what is free."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, make_response, render_template, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from app.domain.permissions import Permission
+from app.domain.server_status import ServerStatus
+from app.extensions import db
+from app.routes.access import current_actor, needs
+from app.services import overview
+from app.services.actor import Actor
+from app.services.overview import Dashboard
+
+bp = Blueprint("dashboard", __name__)
+
+
+@dataclass(frozen=True)
+class Tile:
+    label: str
+    value: str
+    note: str
+    href: str
+    percent: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the three steps to a first server."""
+
+    title: str
+    text: str
+    done: bool
+    href: str
+    label: str
+    next: bool
+
+
+@bp.get("/")
+@needs(Permission.VIEW)
+def index() -> Response:
+    return make_response(render_template("dashboard/index.html", d=_shown()))
+
+
+@bp.get("/_dashboard")
+@needs(Permission.VIEW)
+def body() -> Response:
+    return make_response(render_template("dashboard/_body.html", d=_shown()))
+
+
+def _shown() -> dict[str, object]:
+    actor = current_actor()
+    found = overview.dashboard(db.session(), actor)
+    return {
+        "waiting": found.waiting, "running": found.running, "recent": found.recent, "tiles": _tiles(found),
+        "steps": _steps(found, actor),
+    }  # fmt: skip
+
+
+def _share(used: int, total: int) -> int:
+    return round(100 * used / total) if total else 0
+
+
+def _tiles(found: Dashboard) -> list[Tile]:
+    total, running = sum(found.counts.values()), found.counts.get(ServerStatus.RUNNING, 0)
+    failed = found.counts.get(ServerStatus.FAILED, 0)
+    room, nodes = found.capacity, url_for("nodes.index")
+    note = ngettext("%(num)d failed", "%(num)d failed", failed) if failed else _("%(n)s in all", n=total)
+    return [
+        Tile(_("Servers running"), str(running), note, url_for("servers.index"), _share(running, total) if total else None),
+        Tile(
+            _("Memory free"), f"{max(room.memory_mib - room.memory_used_mib, 0) // 1024} GiB",
+            _("of %(n)s GiB", n=room.memory_mib // 1024), nodes, _share(room.memory_used_mib, room.memory_mib),
+        ),
+        Tile(
+            _("Storage free"), f"{max(room.disk_gib - room.disk_used_gib, 0)} GiB", _("of %(n)s GiB", n=room.disk_gib), nodes,
+            _share(room.disk_used_gib, room.disk_gib),
+        ),
+        Tile(_("Nodes online"), f"{room.online} / {room.nodes}", ngettext("%(num)d cluster", "%(num)d clusters", found.clusters), nodes),
+    ]  # fmt: skip
+
+
+def _steps(found: Dashboard, actor: Actor) -> list[Step]:
+    """Return the steps to a first server; none once there is one."""
+    if found.counts or found.recent or found.running or found.waiting or not actor.can(Permission.CREATE):
+        return []
+    connected, offered = found.capacity.online > 0, found.templates > 0
+    clusters = url_for("admin_clusters.new") if actor.can(Permission.MANAGE_CLUSTERS) else ""
+    return [
+        Step(_("Connect a cluster"), _("An API token of Proxmox VE is enough."), connected, clusters, _("Connect cluster"), not connected),
+        Step(
+            _("Offer a template"), _("A VM with cloud-init, converted to a template in Proxmox."), offered, url_for("templates.index"),
+            _("See templates"), connected and not offered,
+        ),
+        Step(
+            _("Create a server"), _("Choose template and size; watch it being made."), False, url_for("servers.new"), _("Create server"),
+            connected and offered,
+        ),
+    ]  # fmt: skip

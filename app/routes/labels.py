@@ -1,0 +1,115 @@
+"""Words for values: states, kinds, roles; in the reader's language."""
+
+from flask_babel import LazyString
+from flask_babel import lazy_gettext as _l
+
+from app.domain.action_state import ActionKind, ActionState
+from app.domain.permissions import Role
+from app.domain.run_state import RunKind, RunState
+from app.domain.server_status import ServerStatus
+
+SERVER_STATUS: dict[str, LazyString] = {
+    ServerStatus.RUNNING: _l("Running"),
+    ServerStatus.STOPPED: _l("Stopped"),
+    ServerStatus.PAUSED: _l("Paused"),
+    ServerStatus.CREATING: _l("Creating"),
+    ServerStatus.DELETING: _l("Deleting"),
+    ServerStatus.FAILED: _l("Failed"),
+    ServerStatus.UNKNOWN: _l("Unknown"),
+}
+RUN_STATES: dict[str, LazyString] = {
+    RunState.PENDING: _l("Waiting"),
+    RunState.PLAN_QUEUED: _l("Waiting to plan"),
+    RunState.PLANNING: _l("Planning"),
+    RunState.PLANNED: _l("Needs confirmation"),
+    RunState.APPLY_QUEUED: _l("Waiting to apply"),
+    RunState.APPLYING: _l("Applying"),
+    RunState.APPLIED: _l("Applied"),
+    RunState.PLANNED_AND_FINISHED: _l("No changes"),
+    RunState.ERRORED: _l("Failed"),
+    RunState.CANCELED: _l("Canceled"),
+    RunState.DISCARDED: _l("Discarded"),
+}
+RUN_KINDS: dict[str, LazyString] = {
+    RunKind.CREATE: _l("Create"),
+    RunKind.CHANGE: _l("Change"),
+    RunKind.DELETE: _l("Delete"),
+}
+RUN_TITLES: dict[str, LazyString] = {
+    RunKind.CREATE: _l("Create %(names)s"),
+    RunKind.CHANGE: _l("Change %(names)s"),
+    RunKind.DELETE: _l("Delete %(names)s"),
+}
+ACTIONS: dict[str, LazyString] = {
+    ActionKind.START: _l("Start"),
+    ActionKind.SHUTDOWN: _l("Shut down"),
+    ActionKind.STOP: _l("Stop"),
+    ActionKind.REBOOT: _l("Reboot"),
+    ActionKind.RESET: _l("Reset"),
+}
+ACTION_STATES: dict[str, LazyString] = {
+    ActionState.QUEUED: _l("Waiting"),
+    ActionState.RUNNING: _l("Running"),
+    ActionState.SUCCEEDED: _l("Done"),
+    ActionState.FAILED: _l("Failed"),
+    ActionState.CANCELED: _l("Canceled"),
+}
+# How an action's state is drawn: the dots of runs.
+ACTION_DOTS: dict[str, str] = {
+    ActionState.QUEUED: "pending",
+    ActionState.RUNNING: "applying",
+    ActionState.SUCCEEDED: "applied",
+    ActionState.FAILED: "errored",
+    ActionState.CANCELED: "canceled",
+}
+PLAN_ACTIONS: dict[str, LazyString] = {
+    "create": _l("create"),
+    "update": _l("change"),
+    "delete": _l("delete"),
+    "replace": _l("replace"),
+    "import": _l("import"),
+    "no-op": _l("no change"),
+}
+SIGNS = {"create": "+", "update": "~", "delete": "−", "replace": "±", "import": "↧", "no-op": "="}
+EVENTS: dict[str, LazyString] = {
+    "requested": _l("Requested"),
+    "cancel_requested": _l("Cancel asked for"),
+    "plan_queued": _l("Queued for planning"),
+    "planning": _l("Planning began"),
+    "planned": _l("Plan is ready"),
+    "apply_queued": _l("Queued for applying"),
+    "applying": _l("Applying began"),
+    "applied": _l("Applied"),
+    "planned_and_finished": _l("Nothing to change"),
+    "resumed": _l("Taken over by a new runner"),
+}
+ROLES: dict[str, LazyString] = {
+    Role.ADMINISTRATOR: _l("Administrator"),
+    Role.OPERATOR: _l("Operator"),
+    Role.DEVELOPER: _l("Developer"),
+    Role.VIEWER: _l("Viewer"),
+}
+ROLE_NOTES: dict[str, LazyString] = {
+    Role.ADMINISTRATOR: _l("Everything, with clusters, users and settings."),
+    Role.OPERATOR: _l("Everybody’s servers, approvals, networks and templates; reads the audit list."),
+    Role.DEVELOPER: _l("Makes and changes own servers, sees no others."),
+    Role.VIEWER: _l("Sees everything, changes nothing."),
+}
+SOURCES: dict[str, LazyString] = {
+    "environment": _l("environment"),
+    ".env": _l(".env file"),
+    "instance": _l("made at first start"),
+    "default": _l("default"),
+    "database": _l("changed here"),
+}
+FAMILY_ICONS = {
+    "ubuntu": "brand-ubuntu",
+    "debian": "brand-debian",
+    "windows": "brand-windows",
+    "redhat": "brand-redhat",
+    "rhel": "brand-redhat",
+    "rocky": "mountain",
+    "alma": "mountain",
+    "alpine": "mountain",
+}
+OTHER_FAMILY = "disc"

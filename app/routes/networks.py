@@ -1,0 +1,104 @@
+"""Networks: where servers get their addresses."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
+from flask_babel import gettext as _
+
+from app.domain.permissions import Permission
+from app.errors import Invalid
+from app.extensions import db
+from app.models import Network
+from app.routes.access import current_actor, needs
+from app.routes.forms import done, messages, number, page
+from app.schemas.page import MAX_LIMIT
+from app.services import clusters, networks, overview
+from app.services.uow import unit_of_work
+
+bp = Blueprint("networks", __name__)
+FIELDS = ("name", "cluster", "bridge", "vlan", "cidr", "gateway", "range_low", "range_high", "dns_servers", "dns_domain")
+
+
+@bp.get("/networks")
+@needs(Permission.VIEW)
+def index() -> Response:
+    session = db.session()
+    names = {c.id: c.name for c in clusters.connected(session)}
+    rows = [(n, networks.usage(session, n), names.get(n.cluster_id, "")) for n in networks.list_page(session, MAX_LIMIT).items]
+    return make_response(render_template("networks/index.html", rows=rows))
+
+
+def _data() -> dict[str, Any]:
+    """Return the body that the form stands for."""
+    data: dict[str, Any] = {name: request.form.get(name, "") for name in FIELDS if name in request.form}
+    if "vlan" in data:
+        data["vlan"] = number(data["vlan"])
+    if not data.get("cluster"):
+        data.pop("cluster", None)
+    return {**data, "is_default": "is_default" in request.form}
+
+
+def _messages(exc_errors: list[Any]) -> dict[str, str]:
+    return messages(exc_errors, lambda f: f.partition(".")[0], FIELDS)
+
+
+def _form(form: dict[str, Any], network: Network | None, errors: dict[str, str] | None = None) -> Response:
+    session = db.session()
+    return page(
+        "networks/form.html", form=form, errors=errors or {}, network=network,
+        in_use=networks.servers_on(session, network) if network else 0,
+        clusters=[(c.name, c.name) for c in clusters.connected(session)], bridges=overview.bridge_names(session),
+    )  # fmt: skip
+
+
+@bp.get("/networks/new")
+@needs(Permission.MANAGE_NETWORKS)
+def new() -> Response:
+    return _form({}, None)
+
+
+@bp.post("/networks/new")
+@needs(Permission.MANAGE_NETWORKS)
+def create() -> Response:
+    try:
+        with unit_of_work() as uow:
+            network = networks.create(uow, current_actor(), _data())
+    except Invalid as exc:
+        return _form(_data(), None, _messages(exc.errors))
+    return done(_("Network %(name)s is added.", name=network.name), url_for(".index"))
+
+
+@bp.post("/networks/check")
+@needs(Permission.MANAGE_NETWORKS)
+def check() -> Response:
+    """Live check of the form, of a new network or (`network_id`) of a known one."""
+    known = request.args.get("network_id", type=int)
+    network = networks.get(db.session(), known) if known else None
+    return jsonify(errors=_messages(networks.check(db.session(), _data(), network)))
+
+
+@bp.get("/networks/<int:network_id>")
+@needs(Permission.MANAGE_NETWORKS)
+def edit(network_id: int) -> Response:
+    network = networks.get(db.session(), network_id)
+    form = {k: "" if v is None else v for k, v in networks.as_input(network).items()}
+    return _form({**form, "dns_servers": " ".join(network.dns_servers)}, network)
+
+
+@bp.post("/networks/<int:network_id>")
+@needs(Permission.MANAGE_NETWORKS)
+def change(network_id: int) -> Response:
+    try:
+        with unit_of_work() as uow:
+            network = networks.change(uow, current_actor(), network_id, _data())
+    except Invalid as exc:
+        return _form(_data(), networks.get(db.session(), network_id), _messages(exc.errors))
+    return done(_("Network %(name)s is changed.", name=network.name), url_for(".index"))
+
+
+@bp.post("/networks/<int:network_id>/delete")
+@needs(Permission.MANAGE_NETWORKS)
+def delete(network_id: int) -> Response:
+    with unit_of_work() as uow:
+        networks.delete(uow, current_actor(), network_id)
+    return done(_("The network is deleted."), url_for(".index"))

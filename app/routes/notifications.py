@@ -1,0 +1,57 @@
+"""The inbox, the bell, and the text of one notification for a toast."""
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
+
+from app.extensions import db
+from app.messages import text_of
+from app.routes.access import current_actor, safe_next, signed_in
+from app.routes.forms import go
+from app.services import notifications, overview
+from app.services.uow import unit_of_work
+
+bp = Blueprint("notifications", __name__)
+IN_BELL = 8
+
+
+@bp.get("/notifications")
+@signed_in
+def index() -> Response:
+    only_unread = bool(request.args.get("unread"))
+    return _render("notifications/index.html", 50, only_unread)
+
+
+@bp.get("/notifications/_bell")
+@signed_in
+def bell() -> Response:
+    return _render("partials/bell.html", IN_BELL, False)
+
+
+def _render(template: str, limit: int, only_unread: bool) -> Response:
+    actor, session = current_actor(), db.session()
+    found = notifications.list_page(session, actor, limit, request.args.get("cursor"), unread_only=only_unread)
+    unread = notifications.unread_count(session, actor)
+    return make_response(render_template(template, page=found, unread=unread, only_unread=only_unread))
+
+
+@bp.get("/notifications/<int:notification_id>/text")
+@signed_in
+def text(notification_id: int) -> Response:
+    """The sentence of a notification in the reader's language: events carry codes only."""
+    row = overview.notification(db.session(), current_actor(), notification_id)
+    return jsonify(text=text_of(row.code, row.args), severity=row.severity, link=row.link)
+
+
+@bp.post("/notifications/<int:notification_id>/read")
+@signed_in
+def read(notification_id: int) -> Response:
+    with unit_of_work() as uow:
+        notifications.mark_read(uow, current_actor(), notification_id)
+    return go(safe_next(request.form.get("next")))
+
+
+@bp.post("/notifications/read-all")
+@signed_in
+def read_all() -> Response:
+    with unit_of_work() as uow:
+        notifications.mark_all_read(uow, current_actor())
+    return go(url_for(".index"))

@@ -1,0 +1,124 @@
+"""The runs' pages: list, one run with plan and log, and the decisions on it."""
+
+from flask import Blueprint, Response, make_response, render_template, request, url_for
+
+from app.domain.permissions import Permission
+from app.domain.run_state import FINAL, RunKind, RunState
+from app.errors import Conflict
+from app.extensions import db
+from app.models import PlanChange, Run
+from app.routes.access import current_actor, needs
+from app.routes.forms import go, is_partial
+from app.services import overview, runs, settings
+from app.services.actor import Actor
+from app.services.runs import RunFilter
+from app.services.uow import unit_of_work
+
+bp = Blueprint("runs", __name__)
+DESTROYS = ("delete", "replace")
+
+
+class NotNamed(Conflict):
+    """A plan that deletes is applied only by somebody who typed the server's name."""
+
+    code = "run_not_named"
+
+
+@bp.get("/runs")
+@needs(Permission.VIEW)
+def index() -> Response:
+    args = request.args
+    kind = args.get("kind", "")
+    wanted = RunFilter(args.get("state") or None, bool(args.get("mine")), args.get("server", "").strip() or None, RunKind(kind) if kind in set(RunKind) else None)
+    html = render_template(
+        "runs/_table.html" if is_partial() else "runs/index.html",
+        page=runs.list_page(db.session(), current_actor(), wanted, cursor=args.get("cursor")),
+        filtered=any(args.get(k) for k in ("state", "mine", "server", "kind", "cursor")),
+    )  # fmt: skip
+    response = make_response(html)
+    response.vary.add("HX-Request")
+    return response
+
+
+def _may(actor: Actor, run: Run) -> dict[str, bool]:
+    """Which buttons are valid now, for this reader."""
+    own = run.created_by_id == actor.user_id or actor.can(Permission.MANAGE_ALL)
+    asked = (run.guard or {}).get("code") == "asked_to_confirm"
+    return {
+        "approve": run.state == RunState.PLANNED
+        and (actor.can(Permission.APPROVE) or (asked and run.created_by_id == actor.user_id)),
+        "discard": own and run.state == RunState.PLANNED,
+        "cancel": own and run.state not in FINAL and run.state != RunState.PLANNED and run.cancel_requested_at is None,
+        "retry": own and run.state == RunState.ERRORED and run.kind == RunKind.CREATE and actor.can(Permission.CREATE),
+    }
+
+
+def _destroys(changes: list[PlanChange]) -> int:
+    return sum(change.action in DESTROYS for change in changes)
+
+
+def _render(template: str, run_id: int) -> Response:
+    actor, session = current_actor(), db.session()
+    run = runs.get(session, actor, run_id)
+    changes = runs.changes(session, run)
+    html = render_template(
+        template, run=run, changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
+        expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=(run.error or {}).get("line"),
+    )  # fmt: skip
+    return make_response(html)
+
+
+@bp.get("/runs/<int:run_id>")
+@needs(Permission.VIEW)
+def detail(run_id: int) -> Response:
+    return _render("runs/detail.html", run_id)
+
+
+@bp.get("/runs/<int:run_id>/head")
+@needs(Permission.VIEW)
+def head(run_id: int) -> Response:
+    return _render("runs/_head.html", run_id)
+
+
+@bp.get("/runs/<int:run_id>/plan")
+@needs(Permission.VIEW)
+def plan(run_id: int) -> Response:
+    return _render("runs/_plan.html", run_id)
+
+
+@bp.get("/runs/<int:run_id>/timeline")
+@needs(Permission.VIEW)
+def timeline(run_id: int) -> Response:
+    return _render("runs/_timeline.html", run_id)
+
+
+def _comment() -> str:
+    return request.form.get("comment", "").strip()[:2000]
+
+
+@bp.post("/runs/<int:run_id>/approve")
+@needs(Permission.VIEW)
+def approve(run_id: int) -> Response:
+    actor = current_actor()
+    with unit_of_work() as uow:
+        run = runs.get(uow.session, actor, run_id)
+        if _destroys(runs.changes(uow.session, run)) and request.form.get("confirm", "").strip() != run.names[0]:
+            raise NotNamed(name=run.names[0])
+        runs.approve(uow, actor, run_id, _comment())
+    return go(url_for(".detail", run_id=run_id))
+
+
+@bp.post("/runs/<int:run_id>/discard")
+@needs(Permission.VIEW)
+def discard(run_id: int) -> Response:
+    with unit_of_work() as uow:
+        runs.discard(uow, current_actor(), run_id, _comment())
+    return go(url_for(".detail", run_id=run_id))
+
+
+@bp.post("/runs/<int:run_id>/cancel")
+@needs(Permission.VIEW)
+def cancel(run_id: int) -> Response:
+    with unit_of_work() as uow:
+        runs.cancel(uow, current_actor(), run_id)
+    return go(url_for(".detail", run_id=run_id))

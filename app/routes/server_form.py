@@ -1,0 +1,123 @@
+"""Between the fields of the servers' forms and the keys of their schemas, both ways."""
+
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from app.models import Server, User
+from app.routes.forms import number
+from app.services.overview import Choices
+
+Form = MultiDict[str, str]
+CREATE_FIELDS = (
+    "template", "preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip", "username", "tags",
+    "ssh_keys", "description",
+)  # fmt: skip
+
+
+def first_values(choices: Choices, template: str | None, user: User) -> dict[str, Any]:
+    """Return what the create page opens with: the asked for or first template, and a size that fits it."""
+    names = [t.name for t in choices.templates]
+    chosen = next((t for t in choices.templates if t.name == template), choices.templates[0] if names else None)
+    fitting = [
+        p for p in choices.presets if chosen and p.disk_gib >= chosen.disk_gib and p.memory_mib >= max(chosen.min_memory_mib, 2048)
+    ]
+    preset = fitting[0] if fitting else None
+    size = preset or chosen
+    return {
+        "template": chosen.name if chosen else "",
+        "preset": preset.name if preset else "",
+        "cores": size.cores if size else 1,
+        "memory_gib": f"{size.memory_mib / 1024:g}" if size else 1,
+        "disk_gib": max(size.disk_gib, chosen.disk_gib) if size and chosen else 10,
+        "count": 1,
+        "username": chosen.username if chosen else "",
+        "ssh_keys": user.ssh_keys,
+        "start": True,
+    }
+
+
+def shown(form: Form) -> dict[str, Any]:
+    """Return the form as it was sent, to be shown again."""
+    return {**form.to_dict(), "start": "start" in form, "confirm_plan": "confirm_plan" in form}
+
+
+def create_data(form: Form, own_keys: str) -> dict[str, Any]:
+    """Return the body that the create form stands for."""
+    nic: dict[str, Any] = {"network": form.get("network", "")}
+    if form.get("ip_mode") == "fixed":
+        nic["ip"] = form.get("ip", "")
+    disk = number(form.get("disk_gib"))
+    data: dict[str, Any] = {
+        "name": form.get("name", ""),
+        "template": form.get("template", ""),
+        "count": _or_empty(number(form.get("count"))),
+        # The numbers are what counts: a preset only fills them in.
+        "cores": number(form.get("cores")),
+        "memory_mib": number(form.get("memory_gib"), 1024),
+        "disks": None if disk is None else [{"size_gib": disk}],
+        "networks": [nic] if nic["network"] else None,
+        "node": form.get("node") or None,
+        "username": form.get("username") or None,
+        "ssh_keys": form.get("ssh_keys", "").strip() or own_keys,
+        "tags": form.get("tags", ""),
+        "description": form.get("description", ""),
+        "start": "start" in form,
+        "apply": "confirm" if "confirm_plan" in form else "auto",
+    }
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def _or_empty(value: int | str | None) -> int | str:
+    return "" if value is None else value
+
+
+def create_field(path: str) -> str:
+    """Return the form's field for a path of the schema."""
+    head, _, rest = path.partition(".")
+    if head == "disks":
+        return "disk_gib"
+    if head == "networks":
+        return "ip" if rest.endswith("ip") else "network"
+    return {"memory_mib": "memory_gib"}.get(head, head)
+
+
+def server_values(server: Server) -> dict[str, Any]:
+    """Return what the forms of a server's page open with."""
+    return {
+        "cores": server.cores,
+        "memory_gib": f"{server.memory_mib / 1024:g}",
+        **{f"disk_{index}": disk.get("size_gib") for index, disk in enumerate(server.disks)},
+        "tags": " ".join(server.tags),
+        "description": server.description,
+    }
+
+
+def resize_data(form: Form, server: Server) -> dict[str, Any]:
+    """Return the change that the resize form stands for; what is as it was is left out."""
+    data: dict[str, Any] = {"apply": "confirm" if "confirm_plan" in form else "auto"}
+    cores, memory = number(form.get("cores")), number(form.get("memory_gib"), 1024)
+    if cores != server.cores:
+        data["cores"] = _or_empty(cores)
+    if memory != server.memory_mib:
+        data["memory_mib"] = _or_empty(memory)
+    disks = [_or_empty(number(form.get(f"disk_{index}"))) for index in range(len(server.disks))]
+    if disks != [disk.get("size_gib") for disk in server.disks]:
+        data["disks"] = [
+            {"size_gib": size, **({"storage": disk["storage"]} if disk.get("storage") else {})}
+            for size, disk in zip(disks, server.disks, strict=True)
+        ]
+    return data
+
+
+def describe_data(form: Form) -> dict[str, Any]:
+    """Return the change that the form of tags and description stands for."""
+    return {"tags": form.get("tags", ""), "description": form.get("description", "")}
+
+
+def change_field(path: str) -> str:
+    """Return the form's field for a path of the change schema."""
+    head, _, rest = path.partition(".")
+    if head == "disks":
+        return f"disk_{rest.partition('.')[0] or 0}"
+    return {"memory_mib": "memory_gib"}.get(head, head)

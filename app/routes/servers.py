@@ -1,0 +1,203 @@
+"""The servers' pages: list, create, one server, and what is done to them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
+from flask_login import current_user
+
+from app.domain.action_state import ActionKind
+from app.domain.permissions import Permission
+from app.domain.server_status import ServerStatus
+from app.errors import FieldError, Invalid
+from app.extensions import db
+from app.messages import text_of
+from app.models import Server
+from app.routes import labels, server_form
+from app.routes.access import current_actor, needs
+from app.routes.forms import done, go, is_partial, messages, page
+from app.routes.ui import run_title
+from app.schemas.servers import ServerChange
+from app.services import actions, overview, servers
+from app.services.servers import ServerFilter
+from app.services.uow import unit_of_work
+
+bp = Blueprint("servers", __name__)
+
+
+@bp.get("/servers")
+@needs(Permission.VIEW)
+def index() -> Response:
+    args, actor, session = request.args, current_actor(), db.session()
+    status = args.get("status", "")
+    wanted = ServerFilter(args.get("q") or None, ServerStatus(status) if status in set(ServerStatus) else None, args.get("node") or None)
+    counts = servers.counts(session, actor)
+    html = render_template(
+        "servers/_table.html" if is_partial() else "servers/index.html",
+        page=servers.list_page(session, actor, wanted, cursor=args.get("cursor")),
+        counts={**counts, "": sum(counts.values())}, total=sum(counts.values()), nodes=overview.node_names(session),
+        filtered=any(args.get(k) for k in ("q", "status", "node", "cursor")),
+    )  # fmt: skip
+    response = make_response(html)
+    response.vary.add("HX-Request")
+    return response
+
+
+# ---------------------------------------------------------------- create
+@bp.get("/servers/new")
+@needs(Permission.CREATE)
+def new() -> Response:
+    choices = overview.choices(db.session())
+    return _create_page(server_form.first_values(choices, request.args.get("template"), current_user), {}, choices)
+
+
+@bp.post("/servers/new")
+@needs(Permission.CREATE)
+def create() -> Response:
+    try:
+        with unit_of_work() as uow:
+            accepted = servers.create(uow, current_actor(), server_form.create_data(request.form, current_user.ssh_keys))
+    except Invalid as exc:
+        return _create_page(server_form.shown(request.form), _create_messages(exc.errors), overview.choices(db.session()))
+    return go(url_for("runs.detail", run_id=accepted.run.id))
+
+
+@bp.post("/servers/check")
+@needs(Permission.CREATE)
+def check() -> Response:
+    """Live check: every fault of the form as it stands, by field."""
+    data = server_form.create_data(request.form, current_user.ssh_keys)
+    return jsonify(errors=_create_messages(servers.check(db.session(), current_actor(), data)))
+
+
+def _create_messages(faults: list[FieldError]) -> dict[str, str]:
+    return messages(faults, server_form.create_field, server_form.CREATE_FIELDS)
+
+
+def _create_page(form: dict[str, Any], errors: dict[str, str], choices: overview.Choices) -> Response:
+    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=[])
+
+
+# ---------------------------------------------------------------- one server
+@dataclass(frozen=True)
+class Happened:
+    """A run or an action in a server's history."""
+
+    what: str
+    state: str
+    label: str
+    who: str
+    at: datetime
+    run_id: int | None = None
+    note: str = ""
+
+
+def _history(server: Server) -> list[Happened]:
+    session = db.session()
+    rows = [
+        Happened(run_title(r), r.state, str(labels.RUN_STATES[r.state]), r.created_by.username, r.created_at, r.id)
+        for r in servers.history(session, server)
+    ]
+    rows += [
+        Happened(
+            str(labels.ACTIONS[a.kind]), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
+            note=text_of(a.error["code"], a.error.get("args")) if a.error else "",
+        )
+        for a in overview.actions_of(session, server)
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: row.at, reverse=True)[:20]
+
+
+def _detail(name: str, edited: str = "", errors: dict[str, str] | None = None) -> Response:
+    server = servers.get(db.session(), current_actor(), name)
+    form = server_form.server_values(server) | (request.form.to_dict() if edited else {})
+    restarts = servers.restart_needed(server, ServerChange(cores=server.cores + 1))
+    return page(
+        "servers/detail.html", server=server, form=form, errors=errors or {}, edited=edited, restarts=restarts, history=_history(server)
+    )
+
+
+@bp.get("/servers/<name>")
+@needs(Permission.VIEW)
+def detail(name: str) -> Response:
+    return _detail(name)
+
+
+@bp.get("/servers/<name>/head")
+@needs(Permission.VIEW)
+def head(name: str) -> Response:
+    return make_response(render_template("servers/_head.html", server=servers.get(db.session(), current_actor(), name)))
+
+
+@bp.get("/servers/<name>/history")
+@needs(Permission.VIEW)
+def history(name: str) -> Response:
+    server = servers.get(db.session(), current_actor(), name)
+    return make_response(render_template("servers/_history.html", server=server, history=_history(server)))
+
+
+@bp.post("/servers/<name>/resize")
+@needs(Permission.CHANGE)
+def resize(name: str) -> Response:
+    server = servers.get(db.session(), current_actor(), name)
+    data = server_form.resize_data(request.form, server)
+    if not data.keys() - {"apply"}:
+        return done(_("%(name)s has this size already. Nothing was changed.", name=name), url_for(".detail", name=name))
+    return _change(name, data, "resize")
+
+
+@bp.post("/servers/<name>/describe")
+@needs(Permission.CHANGE)
+def describe(name: str) -> Response:
+    return _change(name, server_form.describe_data(request.form), "describe")
+
+
+def _change(name: str, data: dict[str, Any], edited: str) -> Response:
+    try:
+        with unit_of_work() as uow:
+            accepted = servers.change(uow, current_actor(), name, data)
+    except Invalid as exc:
+        fields = ("tags", "description") if edited == "describe" else ("cores", "memory_gib", *(f"disk_{i}" for i in range(9)))
+        return _detail(name, edited, messages(exc.errors, server_form.change_field, fields))
+    return go(url_for("runs.detail", run_id=accepted.run.id))
+
+
+@bp.post("/servers/<name>/delete")
+@needs(Permission.DELETE)
+def delete(name: str) -> Response:
+    try:
+        with unit_of_work() as uow:
+            accepted = servers.delete(uow, current_actor(), name, {"confirm": request.form.get("confirm", "").strip()})
+    except Invalid as exc:
+        return _detail(name, "delete", messages(exc.errors))
+    return go(url_for("runs.detail", run_id=accepted.run.id))
+
+
+# ---------------------------------------------------------------- power
+def _kind() -> ActionKind:
+    asked = request.form.get("action", "")
+    if asked not in set(ActionKind):
+        raise Invalid([FieldError("action", "not_one_of")])
+    return ActionKind(asked)
+
+
+@bp.post("/servers/<name>/power")
+@needs(Permission.POWER)
+def power(name: str) -> Response:
+    kind = _kind()
+    with unit_of_work() as uow:
+        actions.request(uow, current_actor(), name, kind)
+    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=name), url_for(".detail", name=name))
+
+
+@bp.post("/servers/bulk")
+@needs(Permission.POWER)
+def bulk() -> Response:
+    names, kind = request.form.getlist("names"), _kind()
+    with unit_of_work() as uow:
+        actions.request_many(uow, current_actor(), names, kind)
+    count = ngettext("%(num)d server", "%(num)d servers", len(names))
+    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for(".index"))

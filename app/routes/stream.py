@@ -1,0 +1,95 @@
+"""Server-Sent Events: everything the reader may see, notifications alone, and the log of one run."""
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from redis.exceptions import RedisError
+from sqlalchemy.orm import Session
+
+from app import metrics
+from app.domain.permissions import Permission
+from app.extensions import db
+from app.models import User
+from app.routes.access import browser_session, open_to_all, user_or_none
+from app.services import tokens
+from app.streaming.broker import TYPES, Broker, Client, Feed, Rights
+
+bp = Blueprint("stream", __name__)
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+ENDS_STREAM = "answers 204 to somebody who is not signed in: that ends an EventSource for good"
+
+
+def broker() -> Broker:
+    """Return this process's broker."""
+    made: Broker = current_app.extensions["broker"]
+    return made
+
+
+def stream_head() -> str:
+    """Return the newest event's id for a page to connect from; empty when Redis does not answer."""
+    try:
+        return broker().head()
+    except RedisError:
+        return ""
+
+
+def client_of(user: User, topics: frozenset[str]) -> Client:
+    """Return a client for this request's user, session or token, and socket."""
+    token_id = g.get("api_token_id")
+    return Client(
+        user_id=user.id,
+        topics=topics,
+        epoch=user.session_epoch,
+        session_mark="" if token_id else browser_session().mark,
+        token_id=token_id,
+        sock=request.environ.get("gunicorn.socket"),
+    )
+
+
+def _topics(text: str) -> frozenset[str]:
+    wanted = frozenset(t for t in (part.strip() for part in text.split(",")) if t.partition(":")[0] in TYPES)
+    return wanted or TYPES
+
+
+def _stream(topics: frozenset[str]) -> Response:
+    user = user_or_none()
+    if user is None or request.method == "HEAD":
+        return Response(status=204)
+    client, one = client_of(user, topics), broker()
+    try:
+        if not one.subscribe(client):
+            one.unsubscribe(client)
+            return Response(status=204)
+        missed = one.replay(client, request.headers.get("Last-Event-ID") or request.args.get("last"))
+    except BaseException:
+        one.unsubscribe(client)
+        raise
+    db.session.remove()
+    return Response(Feed(one, client, missed), mimetype="text/event-stream", headers=HEADERS)
+
+
+@bp.get("/api/stream")
+@open_to_all(ENDS_STREAM)
+def events() -> Response:
+    return _stream(_topics(request.args.get("topics", "")))
+
+
+@bp.get("/api/notifications/stream")
+@open_to_all(ENDS_STREAM)
+def notifications() -> Response:
+    return _stream(frozenset({"notification"}))
+
+
+def init_app(app: Flask) -> None:
+    """Make the broker (it reads nothing until the first client comes), and offer `stream_head()` to templates."""
+
+    def read_rights(user_id: int) -> Rights | None:
+        with app.app_context(), Session(db.engine) as session:
+            user = session.get(User, user_id)
+            if user is None or not user.active:
+                return None
+            working = frozenset(token.id for token in tokens.list_own(session, user_id))
+            return Rights(user.session_epoch, user.can(Permission.VIEW_ALL), working)
+
+    app.extensions["broker"] = Broker(app.extensions["settings"].redis_url, read_rights, metrics.streams)
+    app.jinja_env.globals["stream_head"] = stream_head
+
+

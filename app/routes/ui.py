@@ -1,0 +1,201 @@
+"""What every page needs: template functions, theme and language, the end of a session, CSP reports."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Flask, Response, make_response, redirect, request, url_for
+from flask_babel import get_locale, ngettext
+from flask_login import current_user
+from markupsafe import Markup
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.domain.permissions import Permission
+from app.errors import AppError, Unauthenticated
+from app.extensions import db
+from app.log import get_logger
+from app.messages import hint_of, text_of
+from app.models import Run, Server
+from app.routes import labels
+from app.routes.access import current_actor, open_to_all, return_path, safe_next
+from app.services import accounts, notifications
+from app.services.uow import unit_of_work
+from app.services.users import LANGUAGES
+from app.web import LANGUAGE_COOKIE
+
+log = get_logger(__name__)
+bp = Blueprint("prefs", __name__)
+YEAR_S = 31_536_000
+THEMES = ("light", "dark")
+REPORT_BYTES = 4000
+
+
+# ---------------------------------------------------------------- views
+def set_theme(response: Response, chosen: str) -> Response:
+    """Keep the theme in this browser; anything else than a theme is ignored."""
+    if chosen in THEMES:
+        response.set_cookie("theme", chosen, max_age=YEAR_S, samesite="Lax", secure=request.is_secure)
+    return response
+
+
+@bp.post("/prefs/theme")
+@open_to_all("a look is nobody's secret")
+def theme() -> Response:
+    return set_theme(make_response(redirect(safe_next(request.form.get("next")), 303)), request.form.get("theme", ""))
+
+
+@bp.post("/prefs/language")
+@open_to_all("the sign-in page has it too")
+def language() -> Response:
+    response = make_response(redirect(safe_next(request.form.get("next")), 303))
+    chosen = request.form.get("language", "")
+    if chosen not in LANGUAGES:
+        return response
+    if current_user.is_authenticated:
+        with unit_of_work() as uow:
+            accounts.set_language(uow, current_actor(), chosen)
+    response.set_cookie(LANGUAGE_COOKIE, chosen, max_age=YEAR_S, samesite="Lax", secure=request.is_secure)
+    return response
+
+
+@bp.get("/session")
+@open_to_all("a page asks whether it is still signed in")
+def session_state() -> Response:
+    if not current_user.is_authenticated:
+        raise Unauthenticated
+    return Response(status=204)
+
+
+@bp.post("/csp-report")
+@open_to_all("browsers send these without a session")
+def csp_report() -> Response:
+    log.warning("csp_report", report=request.get_data(cache=False)[:REPORT_BYTES].decode("utf-8", "replace"))
+    return Response(status=204)
+
+
+# ---------------------------------------------------------------- template functions
+class Assets:
+    """Names of the built files, by the names they have in the sources."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "manifest.json"
+        self.names: dict[str, str] = json.loads(self.file.read_text()) if self.file.is_file() else {}
+
+    def url(self, name: str) -> str:
+        return f"/static/{self.names.get(name, name)}"
+
+    def icon(self, name: str, cls: str = "") -> Markup:
+        return Markup('<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>').format(cls, self.url("icons.svg"), name)
+
+
+def shown_theme() -> str:
+    """Return the theme of this browser."""
+    chosen = request.cookies.get("theme", "")
+    return chosen if chosen in THEMES else "light"
+
+
+def can(permission: str) -> bool:
+    """True when the reader's role holds the permission."""
+    return bool(current_user.is_authenticated and current_user.can(Permission(permission)))
+
+
+def can_act(permission: str, server: Server) -> bool:
+    """True when the reader may do this to this very server."""
+    return can(permission) and (server.owner_id == current_user.id or can("manage_all"))
+
+
+def admin_home() -> str:
+    """Return the first admin page the reader may see; empty when there is none."""
+    pages = (("manage_users", "users"), ("manage_clusters", "clusters"), ("view_audit", "audit"), ("manage_settings", "settings"))
+    return next((url_for(f"admin_{page}.index") for permission, page in pages if can(permission)), "")
+
+
+def unread_count() -> int:
+    """Return the reader's unread notifications; 0 when they cannot be counted: a page must not fail for its bell."""
+    try:
+        return notifications.unread_count(db.session(), current_actor())
+    except (AppError, SQLAlchemyError):
+        return 0
+
+
+def run_title(run: Run) -> str:
+    """Return what a run is called: what it does to which servers."""
+    names = run.names
+    shown = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}" if names else f"#{run.id}"
+    return str(labels.RUN_TITLES[run.kind]) % {"names": shown}
+
+
+def with_args(**changes: str | None) -> str:
+    """Return this page's address with some of its arguments changed."""
+    args = {**request.args.to_dict(), **changes}
+    query = urlencode({k: v for k, v in args.items() if v})
+    return f"{request.path}?{query}" if query else request.path
+
+
+def family_icon(family: str) -> str:
+    """Return the icon of an operating system."""
+    return labels.FAMILY_ICONS.get(family.lower(), labels.OTHER_FAMILY)
+
+
+# ---------------------------------------------------------------- filters
+def iso(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat() if at else ""
+
+
+def day(at: datetime | None) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if at else ""
+
+
+def clock(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%H:%M:%S")
+
+
+def gib(mib: int) -> str:
+    return f"{mib / 1024:.4g}"
+
+
+def plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def duration(seconds: int) -> str:
+    days, hours, minutes = seconds // 86_400, seconds % 86_400 // 3600, seconds % 3600 // 60
+    if days:
+        return ngettext("%(num)d day", "%(num)d days", days)
+    if hours:
+        return ngettext("%(num)d hour", "%(num)d hours", hours)
+    return ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1))
+
+
+def address(server: Server) -> str:
+    """Return the address people use: the first one reported, else the one given out."""
+    given = [str(nic.get("ip") or "") for nic in server.nics]
+    return next((ip for ip in [*server.ip_addresses, *given] if ip), "")
+
+
+def disk_gib(server: Server) -> int:
+    return sum(int(disk.get("size_gib") or 0) for disk in server.disks)
+
+
+def shared_words() -> Mapping[str, Any]:
+    """Return the words every template may use."""
+    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "PLAN_ACTIONS", "SIGNS", "EVENTS", "ROLES", "ROLE_NOTES", "SOURCES")
+    return {name: getattr(labels, name) for name in names}
+
+
+def init_app(app: Flask) -> None:
+    """Give templates their functions."""
+    assets = Assets(Path(app.root_path) / "static" / "dist")
+    jinja = app.jinja_env
+    jinja.trim_blocks = jinja.lstrip_blocks = True
+    jinja.globals.update(
+        shared_words(),
+        asset=assets.url, icon=assets.icon, theme=shown_theme, can=can, can_act=can_act, admin_home=admin_home,
+        unread_count=unread_count, run_title=run_title, with_args=with_args, family_icon=family_icon,
+        back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
+    )  # fmt: skip
+    for function in (iso, day, clock, gib, plain, duration, address, disk_gib):
+        jinja.filters[function.__name__] = function

@@ -1,0 +1,112 @@
+"""Taking over what a former runner or a dead Terraform left: its lock, its unsaved state, its half-made servers."""
+
+import fcntl
+import os
+import signal
+import time
+
+from sqlalchemy import select
+
+from app.adapters.terraform import command, workdir
+from app.errors import Fenced, RunFailed
+from app.log import get_logger
+from app.models import RunLease
+from app.runner import preflight, process
+from app.runner.context import RunContext
+from app.runner.patience import patient
+from app.services import run_execution, states
+
+log = get_logger(__name__)
+LOCK_PATIENCE_S = 1800.0
+SETTLE_S = 1.0  # a request the dead provider sent may still be on its way
+
+
+def take_over(context: RunContext) -> None:
+    """Kill a hung predecessor on this host, wait for its Terraform and provider, take in what they could not save."""
+    if not context.claimed.resumed:
+        _take_lock(context)
+        return
+    former = patient(
+        lambda uow: [
+            (row.pid, row.pid_start)
+            for row in uow.session.scalars(
+                select(RunLease).where(
+                    RunLease.run_id == context.run_id, RunLease.fence < context.fence, RunLease.boot_id == process.boot_id(),
+                    RunLease.pid.is_not(None),
+                )
+            )
+        ]
+    )  # fmt: skip
+    for pid, start in former:
+        # Its keeper sees the end of file and lets Terraform finish the servers in flight.
+        if pid is not None and process.start_time(pid) == start:
+            os.kill(pid, signal.SIGKILL)
+            context.note("killed_hung_runner", key=str(pid), pid=pid)
+    began = time.monotonic()
+    _take_lock(context)
+    if former:
+        context.note("took_over", waited_s=round(time.monotonic() - began, 1))
+    take_in(context)
+
+
+def _take_lock(context: RunContext) -> None:
+    """The lock is inherited by Terraform and provider: free means that all of them are gone."""
+    end = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(context.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if context.reason == "fenced" or time.monotonic() > end:
+                raise RunFailed("former_terraform_hangs") from None
+            time.sleep(0.1)
+
+
+def take_in(context: RunContext) -> None:
+    """Store a left-over errored.tfstate when it follows the newest version; keep and show it when it does not."""
+    path = context.folder / "errored.tfstate"
+    if not path.exists():
+        return
+    body = path.read_bytes()
+    try:
+        context.state.save(body)
+        context.note("state_taken_in", key=str(states.serial_of(body)), serial=states.serial_of(body))
+    except (states.StateRefused, states.StateMalformed) as exc:
+        patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence))  # really fenced? then stop here
+        context.note("state_refused", key=str(time.time_ns()), reason=str(exc))
+        log.error("errored_state_refused", run_id=context.run_id, reason=str(exc))
+    path.rename(context.folder / f"errored-{context.fence}-{time.time_ns()}.tfstate.kept")
+
+
+def adopt(context: RunContext, phase: str) -> list[str]:
+    """Write import blocks for our VMs that the state lacks, untaint our half-made ones; returns what was adopted."""
+    time.sleep(SETTLE_S)
+    adopted: list[str] = []
+    blocks: list[tuple[str, str]] = []
+    known = states.instances(context.state.read().body)
+    with context.proxmox() as client:
+        resources = preflight.wait_quiet(context, client)
+        for target in context.facts.servers:
+            guest = resources.guest(target.vmid)
+            instance = known.get(target.slug)
+            if guest is not None and instance is None:
+                if not preflight.is_ours(client, guest, target):
+                    raise RunFailed("vmid_foreign", vmid=target.vmid, server=target.name, found=guest.name)
+                blocks.append((target.slug, f"{guest.node_name}/{guest.vmid}"))
+                adopted.append(target.name)
+            elif guest is not None and instance is not None and instance.tainted:
+                context.run_terraform(command.untaint(target.slug), f"{phase}-untaint-{target.vmid}", log=False)
+                adopted.append(target.name)
+    workdir.write_imports(context.folder, blocks)
+    if adopted:
+        context.note("adopted", key=phase, servers=adopted)
+        context.say("Taking over what was begun: " + ", ".join(adopted))
+    return adopted
+
+
+def into_state(context: RunContext, slug: str, identity: str, phase: str) -> None:
+    """Import one VM into the state, so that a delete can remove it. Raises RunFailed."""
+    if context.run_terraform(command.import_(slug, identity), phase, log=False) != 0:
+        if context.reason == "fenced":
+            raise Fenced("while importing")
+        raise RunFailed("import_failed", server=slug)

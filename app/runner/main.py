@@ -1,0 +1,104 @@
+"""The run's own process: from the claim to the run's end, needing nobody else alive.
+
+    pool child (Celery task: claim, fork, wait) ── runner (own session; threads: lease, state server)
+                                                     └─ keeper (single-threaded) ── terraform ── provider
+"""
+
+from flask import Flask
+
+from app.adapters.terraform.process import KeeperGone
+from app.adapters.terraform.skeleton import ensure_skeleton
+from app.domain.run_state import RunState
+from app.errors import AppError, Fenced, RunFailed
+from app.log import get_logger
+from app.runner import adoption, outcome, phases
+from app.runner.context import Claimed, RunContext
+from app.runner.patience import LOST, patient
+from app.services import forked, run_execution, run_facts, run_results
+from app.services.run_execution import Claim
+
+log = get_logger(__name__)
+ROUNDS = 3
+
+
+def run(app: Flask, claim: Claim) -> None:
+    """Do all of a claimed run in this (forked) process."""
+    with app.app_context():
+        forked.forget_connections()
+        try:
+            _run(app, claim)
+        except (Fenced, KeeperGone) as exc:
+            # Somebody else goes on, or Terraform finishes without us and the next runner waits for it.
+            log.warning("runner_left", run_id=claim.run_id, fence=claim.fence, reason=str(exc))
+        except LOST as exc:
+            log.error("runner_gave_up", run_id=claim.run_id, fence=claim.fence, reason=str(exc.orig))
+
+
+def _run(app: Flask, claim: Claim) -> None:
+    facts = patient(lambda uow: run_facts.read(uow, claim.run_id, claim.fence))
+    try:
+        skeleton = ensure_skeleton()
+    except AppError as exc:
+        _fail_early(claim, exc)
+        return
+    context = RunContext(app, Claimed(claim.run_id, claim.fence, claim.resumed, facts), skeleton)
+    try:
+        adoption.take_over(context)
+        _rounds(context)
+    except Fenced:
+        context.keeper.stop()
+        raise
+    except KeeperGone:
+        context.lease.close()
+        lapse(claim)
+        raise
+    except LOST:
+        context.keeper.stop()
+        raise
+    except Exception as exc:  # noqa: BLE001 - whatever happens, the run gets its end
+        context.keeper.stop()
+        if not isinstance(exc, AppError):
+            log.exception("runner_failed", run_id=claim.run_id)
+        outcome.failed(context, _failure(exc))
+    finally:
+        context.close()
+    run_results.store(claim.run_id)
+
+
+def _rounds(context: RunContext) -> None:
+    """Plan and apply, again when Terraform died or the lease was lost for a while, at most three times."""
+    for number in range(ROUNDS):
+        if context.reason == "lease":
+            context.reason = None
+            _wait_for_lease(context)
+        if phases.plan_and_apply(context, number) != phases.AGAIN:
+            return
+        context.note("again", key=str(number), reason=context.reason or "terraform died")
+    raise RunFailed("terraform_dies", times=ROUNDS)
+
+
+def _wait_for_lease(context: RunContext) -> None:
+    """After an outage the lease must be ours before anything is begun. Raises Fenced."""
+    patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence))
+
+
+def _failure(exc: Exception) -> outcome.Failure:
+    if isinstance(exc, RunFailed):
+        return outcome.Failure(exc.code_, exc.args_, exc.detail)
+    if isinstance(exc, AppError):
+        return outcome.Failure(exc.code, exc.args_, exc.detail)
+    return outcome.Failure("internal_error", {}, type(exc).__name__)
+
+
+def _fail_early(claim: Claim, exc: AppError) -> None:
+    """End a run whose runner cannot even begin (no Terraform, no provider)."""
+    error = {"code": exc.code, "args": exc.args_, "detail": exc.detail}
+    patient(lambda uow: run_execution.end(uow, claim.run_id, claim.fence, RunState.ERRORED, {}, error))
+    run_results.store(claim.run_id)
+
+
+def lapse(claim: Claim) -> None:
+    """Let the lease lapse at once, so that the next runner need not wait for it."""
+
+    patient(lambda uow: run_execution.release(uow, claim))
+

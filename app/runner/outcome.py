@@ -1,0 +1,111 @@
+"""How a run ends: what Proxmox shows at the end, and the last transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.adapters.terraform import events, workdir
+from app.domain import failures
+from app.domain.run_state import RunState
+from app.domain.server_status import ServerStatus
+from app.errors import ProxmoxError, RunFailed
+from app.log import get_logger
+from app.runner import preflight
+from app.runner.context import RunContext
+from app.runner.patience import patient
+from app.services import run_execution, states
+from app.services.run_settlement import Seen
+
+log = get_logger(__name__)
+_STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run could not go on: code and arguments of the catalogue, and the raw text."""
+
+    code: str
+    args: Mapping[str, Any]
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"code": self.code, "args": dict(self.args), "detail": self.detail[:8000]}
+
+
+def applied(context: RunContext) -> None:
+    """All that was planned is done."""
+    _end(context, RunState.APPLIED, _seen(context, careful=False))
+
+
+def nothing_to_do(context: RunContext) -> None:
+    """The plan is empty: what was asked for is there. After a resume that is a good end of the apply."""
+    resumed_apply = context.facts.applying
+    state = RunState.APPLIED if resumed_apply else RunState.PLANNED_AND_FINISHED
+    _end(context, state, _seen(context, careful=False))
+
+
+def canceled(context: RunContext, phase: str) -> None:
+    """Stopped on request: servers already begun were finished, no other was begun."""
+    found = events.diagnostics(context.events_of(phase))
+    errors = [d for d in found if d.severity == "error"]
+    error = _explained(errors).as_json() if errors else None
+    _end(context, RunState.CANCELED, _seen(context, careful=True), error)
+
+
+def terraform_failed(context: RunContext, phase: str) -> None:
+    """Terraform said why; the catalogue says what it means."""
+    errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
+    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(errors).as_json())
+
+
+def failed(context: RunContext, failure: Failure) -> None:
+    """Something else ended the run."""
+    context.say(f"Stopped: {failure.code} {failure.detail}".rstrip())
+    _end(context, RunState.ERRORED, _seen(context, careful=True), failure.as_json())
+
+
+def _explained(errors: list[events.Diagnostic]) -> Failure:
+    texts = [f"{d.summary}\n{d.detail}" for d in errors]
+    code, args = failures.explain(texts)
+    names = sorted({d.slug for d in errors if d.slug})
+    return Failure(code, {**args, "servers": names}, "\n\n".join(t.strip() for t in texts))
+
+
+def _seen(context: RunContext, careful: bool) -> dict[str, Seen] | None:
+    """Look at our VMIDs in Proxmox; None when it cannot be asked. `careful` waits until Proxmox works on none of them."""
+    try:
+        known = states.instances(context.state.read().body)
+    except Exception:  # noqa: BLE001 - the end must be written even when the state cannot be read
+        log.exception("state_unreadable", run_id=context.run_id)
+        known = {}
+    try:
+        with context.proxmox() as client:
+            resources = preflight.wait_quiet(context, client) if careful else client.resources()
+            out = {}
+            for target in context.facts.servers:
+                guest = resources.guest(target.vmid)
+                instance = known.get(target.slug)
+                # On a good end Terraform has just made or read it; otherwise the marker says whose it is.
+                ours = guest is not None and (not careful or preflight.is_ours(client, guest, target))
+                if guest is None or not ours:
+                    out[target.slug] = Seen(exists=False)
+                    continue
+                complete = instance is not None and not instance.tainted
+                addresses = instance.addresses if instance else ()
+                out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
+            return out
+    except (ProxmoxError, RunFailed) as exc:
+        log.warning("end_not_seen", run_id=context.run_id, reason=str(exc))
+        return None if known or context.done else _unseen(context)
+
+
+def _unseen(context: RunContext) -> dict[str, Seen] | None:
+    """Proxmox cannot be asked. Before any apply nothing can be there; afterwards nobody knows."""
+    began = patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence).apply_started_at)
+    return {} if began is None else None
+
+
+def _end(context: RunContext, state: RunState, seen: Mapping[str, Seen] | None, error: Mapping[str, Any] | None = None) -> None:
+    patient(lambda uow: run_execution.end(uow, context.run_id, context.fence, state, seen, error))
+    if not list(context.folder.glob("errored*.tfstate*")):
+        workdir.remove(context.folder)

@@ -1,0 +1,117 @@
+"""Terraform's http backend on loopback, for one run's own Terraform: every POST is a state version under the fence."""
+
+import base64
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from flask import Flask
+
+from app.adapters.crypto import Undecryptable
+from app.errors import Fenced
+from app.log import get_logger
+from app.runner.patience import LOST, patient
+from app.services import run_execution, states
+from app.services.uow import UnitOfWork
+
+log = get_logger(__name__)
+# A database outage is waited out inside the request; Terraform's own retries would only delay its end.
+HOLD_S = 300.0
+
+
+class StateServer:
+    """Serves one workspace's state to one run's Terraform; `newest` is the last state it took or gave."""
+
+    def __init__(self, app: Flask, run_id: int, workspace_id: int, fence: int, on_fenced: Callable[[], None]) -> None:
+        self.app, self.run_id, self.workspace_id, self.fence, self.on_fenced = app, run_id, workspace_id, fence, on_fenced
+        self.token = secrets.token_urlsafe(24)
+        self._wanted = "Basic " + base64.b64encode(f"run:{self.token}".encode()).decode()
+        self._busy = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+        threading.Thread(target=self._http.serve_forever, name="state", daemon=True).start()
+
+    def environment(self) -> dict[str, str]:
+        """What Terraform needs to find this server. No lock address: fence and lease are the lock."""
+        return {
+            "TF_HTTP_ADDRESS": f"http://127.0.0.1:{self._http.server_address[1]}/state",
+            "TF_HTTP_USERNAME": "run",
+            "TF_HTTP_PASSWORD": self.token,
+            "TF_HTTP_RETRY_MAX": "0",
+        }
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def read(self) -> states.Current:
+        """Return the newest state."""
+        return patient(lambda uow: states.latest(uow.session, self.workspace_id), HOLD_S)
+
+    def save(self, body: bytes) -> None:
+        """Store a state under the fence. Raises Fenced, StateRefused, StateMalformed."""
+
+        def work(uow: UnitOfWork) -> None:
+            run_execution.guard(uow, self.run_id, self.fence)
+            states.save(uow, self.workspace_id, self.run_id, self.fence, body)
+
+        patient(work, HOLD_S)
+
+    def answer(self, method: str, authorization: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of one request."""
+        if not hmac.compare_digest(authorization.encode(), self._wanted.encode()):
+            return 401, b""
+        try:
+            with self._busy, self.app.app_context():
+                if method == "POST":
+                    self.save(body)
+                    return 200, b""
+                current = self.read()
+                # "Not found" means "empty, create everything": only true for a workspace that never had a state.
+                return (200, current.body) if current.body else (500 if current.ever else 404, b"")
+        except Fenced:
+            # A 409 alone does not stop Terraform: it goes on creating servers.
+            self.on_fenced()
+            return 409, b""
+        except states.StateRefused as exc:
+            log.error("state_refused", run_id=self.run_id, reason=str(exc))
+            return 409, b""
+        except states.StateMalformed:
+            return 400, b""
+        except Undecryptable:
+            log.error("state_undecryptable", run_id=self.run_id)
+            return 500, b""
+        except LOST:
+            return 503, b""
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+            # Headers and body go out in two small segments: without this each answer waits 40 ms for an ACK.
+            disable_nagle_algorithm = True
+
+            def _serve(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                if length > states.MAX_BYTES:
+                    status, body = 413, b""
+                    self.close_connection = True
+                else:
+                    data = self.rfile.read(length)
+                    status, body = server.answer(self.command, self.headers.get("Authorization", ""), data)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = _serve  # noqa: N815 - http.server's names
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: the runner logs what matters."""
+
+        return Handler

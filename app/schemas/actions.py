@@ -1,0 +1,13 @@
+"""What a request for actions may hold."""
+
+from pydantic import Field
+
+from app.domain.action_state import ActionKind
+from app.schemas.servers import Strict
+
+
+class BulkAction(Strict):
+    """`POST /api/servers/bulk_action/async`."""
+
+    names: list[str] = Field(min_length=1, max_length=200)
+    action: ActionKind

@@ -1,0 +1,256 @@
+"""Power actions on servers: what may be asked for, the rows, and who is told.
+
+The row comes first; a bell tells a worker, which carries it out (services/action_execution.py).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from app.adapters import results
+from app.domain.action_state import FINAL, ActionKind, ActionState
+from app.domain.permissions import Permission
+from app.domain.server_status import ServerStatus, Severity
+from app.domain.tasks import TaskName
+from app.errors import AppError, Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
+from app.extensions import db
+from app.models import Action, ActionGroup, Server
+from app.services import audit, notifications, run_settlement, servers
+from app.services.actor import Actor
+from app.services.uow import UnitOfWork, unit_of_work
+
+MAX_NAMES = 200
+LEASE_DEAD_S = 20
+HANDED_OVER_S = 2
+OPEN = (ActionState.QUEUED, ActionState.RUNNING)
+
+
+class ServerNotMade(Conflict):
+    """The VM is not there yet, or being removed: there is nothing to switch on or off."""
+
+    code = "server_not_made"
+
+
+# ---- asking
+def request(uow: UnitOfWork, actor: Actor, server_name: str, kind: ActionKind) -> Action:
+    """Ask for an action on one server. Raises ServerBusy, ServerNotMade, NotFound, Forbidden."""
+    actor.need(Permission.POWER)
+    server = _locked(uow, [_allowed(uow, actor, server_name).id])[0]
+    if fault := _fault(server):
+        raise fault
+    action = _add(uow, actor, server, kind, None)
+    audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id)
+    return action
+
+
+def request_many(
+    uow: UnitOfWork, actor: Actor, names: Sequence[str], kind: ActionKind
+) -> tuple[ActionGroup, list[Action]]:
+    """Ask for the same action on several servers. Raises Invalid with every name that is not there or not allowed.
+
+    A busy server does not stop the others: its action ends failed at once.
+    """
+    actor.need(Permission.POWER)
+    wanted = list(dict.fromkeys(names))
+    faults, found = _bulk_faults(wanted), []
+    for index, name in enumerate([] if faults else wanted):
+        try:
+            found.append(_allowed(uow, actor, name))
+        except NotFound:
+            faults.append(FieldError(f"names.{index}", "server_unknown", {"server": name[:80]}))
+        except Forbidden as exc:
+            faults.append(FieldError(f"names.{index}", "server_forbidden", {"server": name, **exc.args_}))
+    if faults:
+        raise Invalid(faults)
+    group = ActionGroup(id=uuid4(), created_by_id=actor.user_id, kind=kind)
+    uow.session.add(group)
+    uow.session.flush()
+    actions = []
+    for server in _locked(uow, [s.id for s in found]):
+        fault = _fault(server)
+        action = _add(uow, actor, server, kind, group.id, fault)
+        audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, group=str(group.id))
+        actions.append(action)
+    tell_group_done(uow, group.id)
+    return group, actions
+
+
+def announce_group(group: ActionGroup, actions: Sequence[Action]) -> None:
+    """After the commit: let Celery know the group, and the results of those that ended at once. Best effort."""
+    if results.save_group(group.id, [a.task_id for a in actions]):
+        for action in actions:
+            if action.state in FINAL:
+                results.store(action.task_id, False, {"error": action.error})
+
+
+def _bulk_faults(names: Sequence[str]) -> list[FieldError]:
+    if not names:
+        return [FieldError("names", "missing")]
+    return [FieldError("names", "too_long", {"max_length": MAX_NAMES})] if len(names) > MAX_NAMES else []
+
+
+def _allowed(uow: UnitOfWork, actor: Actor, name: str) -> Server:
+    server = servers.get(uow.session, actor, name)
+    if server.owner_id != actor.user_id and not actor.can(Permission.MANAGE_ALL):
+        raise Forbidden(permission=Permission.MANAGE_ALL.value)
+    return server
+
+
+def _locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
+    """The servers, locked in the order of their ids, as they are now."""
+    query = select(Server).where(Server.id.in_(ids), Server.deleted_at.is_(None)).order_by(Server.id)
+    found = uow.session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
+    if len(found) != len(set(ids)):
+        raise NotFound
+    return list(found)
+
+
+def _fault(server: Server) -> AppError | None:
+    if server.busy_run_id is not None or server.busy_action_id is not None:
+        return ServerBusy(server.name, server=server.name, run=server.busy_run_id, action=server.busy_action_id)
+    if server.status in (ServerStatus.CREATING, ServerStatus.DELETING) or not server.in_state:
+        return ServerNotMade(server.name, server=server.name, status=server.status.value)
+    return None
+
+
+def _add(
+    uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, group_id: UUID | None, fault: AppError | None = None
+) -> Action:
+    now = uow.session.scalar(select(func.clock_timestamp()))
+    action = Action(
+        task_id=uuid4(), group_id=group_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
+        state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
+        finished_at=now if fault else None, version=1, fence=0,
+        error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
+    )  # fmt: skip
+    uow.session.add(action)
+    uow.session.flush()
+    if fault is None:
+        server.busy_action_id = action.id
+        run_settlement.tell(uow, server)
+        uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
+    publish(uow, action, server)
+    return action
+
+
+# ---- reading
+def get(session: Session, actor: Actor, task_id: UUID) -> Action:
+    """Return an action with its server. Raises NotFound, also for what the actor may not see."""
+    query = select(Action).where(Action.task_id == task_id).options(joinedload(Action.server))
+    action = session.scalars(query).one_or_none()
+    seen = action is not None and (
+        actor.can(Permission.VIEW_ALL) or actor.user_id in (action.created_by_id, action.server.owner_id)
+    )
+    if action is None or not seen:
+        raise NotFound(kind="task")
+    return action
+
+
+def of_group(session: Session, actor: Actor, group_id: UUID) -> list[Action]:
+    """Return a group's actions with their servers. Raises NotFound."""
+    group = session.get(ActionGroup, group_id)
+    if group is None or not (actor.can(Permission.VIEW_ALL) or group.created_by_id == actor.user_id):
+        raise NotFound(kind="group")
+    query = select(Action).where(Action.group_id == group_id).options(joinedload(Action.server)).order_by(Action.id)
+    return list(session.scalars(query))
+
+
+def recent(session: Session, server_id: int, limit: int = 20) -> list[Action]:
+    """Return a server's newest actions with who asked."""
+    query = select(Action).where(Action.server_id == server_id).options(joinedload(Action.created_by))
+    return list(session.scalars(query.order_by(Action.id.desc()).limit(limit)))
+
+
+def facts(action: Action, server: Server) -> dict[str, Any]:
+    """What an `action` event carries."""
+    return {
+        "id": action.id, "task_id": str(action.task_id), "version": action.version, "server": server.name,
+        "kind": action.kind.value, "state": action.state.value, "group": str(action.group_id) if action.group_id else None,
+        "error_code": action.error["code"] if action.error else None,
+    }  # fmt: skip
+
+
+# ---- telling
+def publish(uow: UnitOfWork, action: Action, server: Server) -> None:
+    """Tell browsers of an action's state."""
+    uow.publish("action", f"owner:{server.owner_id}", facts(action, server))
+
+
+def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
+    """Notify requester and owner of one action's end; of a group's, once, when the last one ended."""
+    publish(uow, action, server)
+    if action.group_id is not None:
+        tell_group_done(uow, action.group_id)
+        return
+    ok = action.state == ActionState.SUCCEEDED
+    notifications.add(
+        uow, {action.created_by_id, server.owner_id}, f"action:{action.id}:end",
+        "action_succeeded" if ok else "action_failed",
+        {"servers": [server.name], "action": action.kind.value, "error": action.error},
+        Severity.SUCCESS if ok else Severity.ERROR, f"/servers/{server.name}",
+        own_user_id=action.created_by_id, action_id=action.id,
+    )  # fmt: skip
+
+
+def tell_group_done(uow: UnitOfWork, group_id: UUID) -> None:
+    """When no action of the group is open any more: one notification for the requester and each owner."""
+    uow.session.flush()
+    # Locked, so that of two actions that end together one sees the other's end.
+    group = uow.session.get(ActionGroup, group_id, with_for_update=True, populate_existing=True)
+    rows = uow.session.execute(
+        select(Action.state, Server.name, Server.owner_id).join(Server, Server.id == Action.server_id)
+        .where(Action.group_id == group_id).order_by(Server.name)
+    ).all()  # fmt: skip
+    if group is None or any(r.state not in FINAL for r in rows):
+        return
+    for user_id in {group.created_by_id, *(r.owner_id for r in rows)}:
+        mine = [r for r in rows if user_id in (group.created_by_id, r.owner_id)]
+        failed = [r.name for r in mine if r.state != ActionState.SUCCEEDED]
+        done = [r.name for r in mine if r.state == ActionState.SUCCEEDED]
+        code = "actions_failed" if not done else "actions_partly_failed" if failed else "actions_succeeded"
+        notifications.add(
+            uow, [user_id], f"group:{group_id}:end", code,
+            {"servers": [r.name for r in mine], "action": group.kind.value, "done": len(done), "failed": failed},
+            Severity.ERROR if failed else Severity.SUCCESS, "/servers", own_user_id=group.created_by_id,
+        )  # fmt: skip
+
+
+# ---- the sweeper's part
+def settle_stale(limit: int = 200) -> int:
+    """Ring again for open actions nobody works on: bell lost, worker dead, or handed over; returns how many."""
+    if not _any_open():
+        return 0
+    with unit_of_work() as uow:
+        stale = uow.session.scalars(
+            select(Action)
+            .where(
+                Action.state.in_(OPEN),
+                or_(
+                    and_(Action.lease_at.is_(None), Action.state == ActionState.RUNNING, _older(Action.bell_at, HANDED_OVER_S)),
+                    and_(
+                        or_(Action.lease_at.is_(None), _older(Action.lease_at, LEASE_DEAD_S)),
+                        _older(Action.bell_at, LEASE_DEAD_S),
+                    ),
+                ),
+            )
+            .order_by(Action.bell_at.nulls_first(), Action.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        now = uow.session.scalar(select(func.clock_timestamp()))
+        for action in stale:
+            action.bell_at = now
+            uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
+    return len(stale)
+
+
+def _any_open() -> bool:
+    with db.engine.connect() as conn:
+        return conn.execute(select(Action.id).where(Action.state.in_(OPEN)).limit(1)).first() is not None
+
+
+def _older(column: Any, seconds: float) -> Any:
+    return or_(column.is_(None), column < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds))

@@ -1,0 +1,268 @@
+"""Networks: their rows, and which addresses are free, taken or impossible."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import String, cast, func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from app.domain import addressing
+from app.domain.permissions import Permission
+from app.errors import Conflict, FieldError, Invalid, NotFound
+from app.models import Bridge, Cluster, Guest, Network, Reservation, Server
+from app.schemas.networks import NetworkInput
+from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
+from app.schemas.parsing import parse
+from app.services import audit
+from app.services.actor import Actor
+from app.services.uow import UnitOfWork
+
+
+class NetworkInUse(Conflict):
+    """Servers have addresses of it; `count` says how many."""
+
+    code = "network_in_use"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Addresses of a range: `used` by servers and guests, `reserved` in quarantine, `free`, and `total`."""
+
+    used: int
+    reserved: int
+    free: int
+    total: int
+
+
+# ---- reading
+def get(session: Session, network_id: int) -> Network:
+    """Return a network. Raises NotFound."""
+    return session.get(Network, network_id) or _missing()
+
+
+def by_name(session: Session, name: str, cluster_id: int | None = None) -> Network | None:
+    """Return the network with this name, of one cluster when given."""
+    stmt = select(Network).where(Network.name == name).order_by(Network.id)
+    return session.scalars(stmt if cluster_id is None else stmt.where(Network.cluster_id == cluster_id)).first()
+
+
+def default_of(session: Session, cluster_id: int) -> Network | None:
+    """Return the cluster's default network: the marked one, else the oldest."""
+    stmt = select(Network).where(Network.cluster_id == cluster_id).order_by(Network.is_default.desc(), Network.id)
+    return session.scalars(stmt.limit(1)).first()
+
+
+def list_page(session: Session, limit: int | None = None, cursor: str | None = None) -> Page[Network]:
+    """Return networks by name."""
+    size = clamp(limit)
+    stmt = select(Network).order_by(Network.name, Network.id).limit(size + 1)
+    if after := decode_cursor(cursor, str, int):
+        stmt = stmt.where(tuple_(Network.name, Network.id) > tuple_(*after))
+    rows = session.scalars(stmt).all()
+    last = rows[size - 1] if len(rows) > size else None
+    return Page(rows[:size], encode_cursor(last.name, last.id) if last else None)
+
+
+# ---- addresses
+def scope_of(network: Network) -> str:
+    """Where an address is unique: the bridge and VLAN, whatever networks are drawn on them."""
+    return f"{network.bridge}/{network.vlan or 0}"
+
+
+def free_addresses(session: Session, network: Network, count: int) -> list[str]:
+    """Return up to `count` free addresses of the range, lowest first."""
+    taken = _taken(session, network)
+    return list(islice(addressing.free(network.range_low, network.range_high, taken), count))
+
+
+def address_faults(session: Session, network: Network, ip: str, server_id: int | None = None) -> str | None:
+    """Return the code of what speaks against handing out this address (to this server), None when nothing does."""
+    address = addressing.parse_ip(ip)
+    if address is None:
+        return "ip_malformed"
+    cidr = addressing.parse_cidr(network.cidr)
+    if cidr is None or address not in cidr:
+        return "ip_outside_network"
+    if network.gateway and address == addressing.parse_ip(network.gateway):
+        return "ip_is_gateway"
+    if address in (cidr.network_address, cidr.broadcast_address):
+        return "ip_not_a_host"
+    if not IPv4Address(network.range_low) <= address <= IPv4Address(network.range_high):
+        return "ip_outside_range"
+    if int(address) in _gateways(session, network):
+        return "ip_is_gateway"
+    holder = session.execute(_reservations(network, Reservation.server_id).where(Reservation.value == str(address))).first()
+    if holder is not None and (server_id is None or holder[0] != server_id):
+        return "ip_taken"
+    guests = select(Guest.vmid).where(Guest.cluster_id == network.cluster_id, Guest.ip_addresses.contains([str(address)]))
+    own = select(Server.vmid).where(Server.id == server_id)
+    if session.scalar(guests.where(Guest.vmid.not_in(own)).limit(1)) is not None:
+        return "ip_taken_by_guest"
+    return None
+
+
+def usage(session: Session, network: Network) -> Usage:
+    """Count the addresses of a network's range."""
+    low, high = int(IPv4Address(network.range_low)), int(IPv4Address(network.range_high))
+    never = {n for n in addressing.reserved(network.cidr, network.gateway) if low <= n <= high}
+    total = high - low + 1 - len(never)
+    held = session.execute(_reservations(network, Reservation.value, Reservation.quarantined_until.is_not(None)))
+    quarantined: set[int] = set()
+    used = {n for n in _guest_numbers(session, network.cluster_id) if low <= n <= high}
+    for value, waits in held:
+        if low <= (number := int(IPv4Address(value))) <= high:
+            (quarantined if waits else used).add(number)
+    used |= {n for n in _gateways(session, network) if low <= n <= high}
+    used -= never
+    quarantined -= used | never
+    return Usage(len(used), len(quarantined), total - len(used) - len(quarantined), total)
+
+
+def _taken(session: Session, network: Network) -> set[int]:
+    taken = {int(IPv4Address(v)) for v in session.scalars(_reservations(network, Reservation.value))}
+    taken |= _guest_numbers(session, network.cluster_id) | _gateways(session, network)
+    return taken | addressing.reserved(network.cidr, network.gateway)
+
+
+def _reservations(network: Network, *columns: Any) -> Any:
+    return select(*columns).where(
+        Reservation.cluster_id == network.cluster_id, Reservation.kind == "ip", Reservation.scope == scope_of(network)
+    )
+
+
+def _guest_numbers(session: Session, cluster_id: int) -> set[int]:
+    # Whatever bridge a guest is on: an address given out twice costs more than one left unused.
+    stmt = select(func.jsonb_array_elements_text(Guest.ip_addresses)).where(
+        Guest.cluster_id == cluster_id, cast(Guest.ip_addresses, String) != "[]"
+    )
+    return _numbers(session.scalars(stmt))
+
+
+def _gateways(session: Session, network: Network) -> set[int]:
+    """Gateways of this and every other network on the same wire."""
+    stmt = select(Network.gateway).where(
+        Network.cluster_id == network.cluster_id, Network.bridge == network.bridge, Network.gateway.is_not(None),
+        func.coalesce(Network.vlan, 0) == (network.vlan or 0),
+    )  # fmt: skip
+    return _numbers(g for g in session.scalars(stmt) if g)
+
+
+def _numbers(texts: Iterable[str]) -> set[int]:
+    return {int(a) for a in map(addressing.parse_ip, texts) if a is not None}
+
+
+# ---- writing
+def check(session: Session, raw: Mapping[str, Any], network: Network | None = None) -> list[FieldError]:
+    """Return every fault of a network's form, for the live check; nothing is written."""
+    return _read(session, raw, network)[2]
+
+
+def create(uow: UnitOfWork, actor: Actor, raw: Mapping[str, Any]) -> Network:
+    """Add a network. The first one of a cluster is its default. Raises Invalid."""
+    actor.need(Permission.MANAGE_NETWORKS)
+    data, cluster, faults = _read(uow.session, raw, None)
+    if data is None or cluster is None or faults:
+        raise Invalid(faults)
+    first = uow.session.scalar(select(Network.id).where(Network.cluster_id == cluster.id).limit(1)) is None
+    network = Network(cluster_id=cluster.id)
+    _write(uow.session, network, data, default=data.is_default or first)
+    uow.session.add(network)
+    uow.session.flush()
+    audit.record(uow, actor, "network.create", "network", network.id, network.name, cidr=network.cidr)
+    return network
+
+
+def change(uow: UnitOfWork, actor: Actor, network_id: int, raw: Mapping[str, Any]) -> Network:
+    """Change a network; bridge, VLAN and CIDR stay while servers use it. Raises Invalid, NotFound."""
+    actor.need(Permission.MANAGE_NETWORKS)
+    network = uow.session.get(Network, network_id, with_for_update=True) or _missing()
+    data, _, faults = _read(uow.session, {**as_input(network), **raw}, network)
+    if data is None or faults:
+        raise Invalid(faults)
+    before = as_input(network)
+    _write(uow.session, network, data, default=data.is_default or network.is_default)
+    uow.session.flush()
+    changed = sorted(k for k, v in as_input(network).items() if v != before[k])
+    audit.record(uow, actor, "network.change", "network", network.id, network.name, fields=changed)
+    return network
+
+
+def delete(uow: UnitOfWork, actor: Actor, network_id: int) -> None:
+    """Remove a network that no server uses. Raises NetworkInUse, NotFound."""
+    actor.need(Permission.MANAGE_NETWORKS)
+    network = uow.session.get(Network, network_id, with_for_update=True) or _missing()
+    if count := servers_on(uow.session, network):
+        raise NetworkInUse(network.name, count=count, network=network.name)
+    audit.record(uow, actor, "network.delete", "network", network.id, network.name)
+    uow.session.delete(network)
+
+
+def servers_on(session: Session, network: Network) -> int:
+    """Count the servers with a NIC on this network."""
+    stmt = select(func.count()).select_from(Server).where(
+        Server.cluster_id == network.cluster_id, Server.deleted_at.is_(None), Server.nics.contains([{"network_id": network.id}])
+    )  # fmt: skip
+    return session.scalar(stmt) or 0
+
+
+def as_input(network: Network) -> dict[str, Any]:
+    """Return the row as its own form would send it."""
+    return {
+        "name": network.name, "bridge": network.bridge, "vlan": network.vlan, "cidr": network.cidr,
+        "gateway": network.gateway, "dns_servers": network.dns_servers, "dns_domain": network.dns_domain,
+        "range_low": network.range_low, "range_high": network.range_high, "is_default": network.is_default,
+    }  # fmt: skip
+
+
+def _read(
+    session: Session, raw: Mapping[str, Any], network: Network | None
+) -> tuple[NetworkInput | None, Cluster | None, list[FieldError]]:
+    data, faults = parse(NetworkInput, raw)
+    bad = {f.field for f in faults}
+    text = {k: v.strip() for k, v in raw.items() if isinstance(v, str) and v.strip() and k not in bad}
+    cluster = _cluster(session, text.get("cluster"), network, faults)
+    if "cidr" in text:
+        numbers = addressing.network_faults(text["cidr"], text.get("gateway"), text.get("range_low"), text.get("range_high"))
+        faults += [FieldError(*f) for f in numbers]
+    if cluster is not None and "name" in text:
+        twin = by_name(session, text["name"], cluster.id)
+        if twin is not None and (network is None or twin.id != network.id):
+            faults.append(FieldError("name", "name_taken", {"name": text["name"]}))
+    if cluster is not None and "bridge" in text:
+        known = sorted(set(session.scalars(select(Bridge.name).where(Bridge.cluster_id == cluster.id))))
+        if known and text["bridge"] not in known:
+            faults.append(FieldError("bridge", "bridge_unknown", {"bridge": text["bridge"], "known": ", ".join(known)}))
+    if network is not None and data is not None and (count := servers_on(session, network)):
+        moved = [f for f in ("bridge", "vlan", "cidr") if getattr(data, f) != getattr(network, f)]
+        faults += [FieldError(f, "network_field_in_use", {"count": count}) for f in moved]
+    return data, cluster, faults
+
+
+def _cluster(session: Session, name: str | None, network: Network | None, faults: list[FieldError]) -> Cluster | None:
+    if network is not None:
+        return session.get_one(Cluster, network.cluster_id)
+    found: Sequence[Cluster] = session.scalars(select(Cluster).order_by(Cluster.id)).all()
+    chosen = [c for c in found if name is None or c.name == name]
+    if len(chosen) == 1:
+        return chosen[0]
+    code = "cluster_unknown" if name else ("missing" if found else "no_cluster")
+    faults.append(FieldError("cluster", code, {"cluster": name or ""}))
+    return None
+
+
+def _write(session: Session, network: Network, data: NetworkInput, default: bool) -> None:
+    low, high = addressing.default_range(data.cidr)
+    if default:
+        others = update(Network).where(Network.cluster_id == network.cluster_id, Network.is_default)
+        session.execute((others.where(Network.id != network.id) if network.id else others).values(is_default=False))
+    network.name, network.bridge, network.vlan, network.cidr = data.name, data.bridge, data.vlan, data.cidr
+    network.gateway, network.dns_servers, network.dns_domain = data.gateway, data.dns_servers, data.dns_domain
+    network.range_low, network.range_high = data.range_low or low, data.range_high or high
+    network.is_default = default
+
+
+def _missing() -> Network:
+    raise NotFound

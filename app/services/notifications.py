@@ -1,0 +1,114 @@
+"""Notifications: one row per recipient and event, told to the recipient's browsers after commit."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.domain.server_status import Severity
+from app.errors import NotFound
+from app.models import Notification
+from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
+from app.services.actor import Actor
+from app.services.uow import UnitOfWork
+
+
+def add(
+    uow: UnitOfWork,
+    user_ids: Iterable[int],
+    event_key: str,
+    code: str,
+    args: dict[str, Any],
+    severity: Severity,
+    link: str,
+    own_user_id: int | None = None,
+    run_id: int | None = None,
+    action_id: int | None = None,
+) -> None:
+    """Notify these people of an event, each of them once however often the event is written.
+
+    `own_user_id` is the one whose doing it was: there it is a toast too.
+    """
+    recipients = sorted(set(user_ids))
+    if not recipients:
+        return
+    rows = uow.session.execute(
+        insert(Notification)
+        .values([
+            {"user_id": user_id, "event_key": event_key, "code": code, "args": args, "severity": severity, "link": link,
+             "own": user_id == own_user_id, "run_id": run_id, "action_id": action_id}
+            for user_id in recipients
+        ])
+        .on_conflict_do_nothing(index_elements=["user_id", "event_key"])
+        .returning(Notification.id, Notification.user_id, Notification.own)
+    ).all()  # fmt: skip
+    unread = _unread(uow.session, [row.user_id for row in rows])
+    for row in rows:
+        uow.publish("notification", f"user:{row.user_id}", {
+            "id": row.id, "code": code, "args": args, "severity": severity.value, "link": link, "own": row.own,
+            "unread": unread.get(row.user_id, 0),
+        })  # fmt: skip
+
+
+def _unread(session: Session, user_ids: Sequence[int]) -> dict[int, int]:
+    if not user_ids:
+        return {}
+    stmt = (
+        select(Notification.user_id, func.count())
+        .where(Notification.user_id.in_(user_ids), Notification.read_at.is_(None))
+        .group_by(Notification.user_id)
+    )
+    return {user_id: count for user_id, count in session.execute(stmt)}
+
+
+def list_page(
+    session: Session, actor: Actor, limit: int | None = None, cursor: str | None = None, unread_only: bool = False
+) -> Page[Notification]:
+    """Return the actor's own notifications, newest first."""
+    stmt = select(Notification).where(Notification.user_id == actor.user_id).order_by(Notification.id.desc())
+    if unread_only:
+        stmt = stmt.where(Notification.read_at.is_(None))
+    if after := decode_cursor(cursor, int):
+        stmt = stmt.where(Notification.id < after[0])
+    size = clamp(limit)
+    rows = session.scalars(stmt.limit(size + 1)).all()
+    return Page(rows[:size], encode_cursor(rows[size - 1].id) if len(rows) > size else None)
+
+
+def unread_count(session: Session, actor: Actor) -> int:
+    """Return how many of the actor's notifications are unread."""
+    return _unread(session, [actor.user_id]).get(actor.user_id, 0)
+
+
+def mark_read(uow: UnitOfWork, actor: Actor, notification_id: int) -> Notification:
+    """Mark one as read; again is harmless. Raises NotFound for somebody else's."""
+    row = uow.session.scalars(
+        select(Notification).where(Notification.id == notification_id, Notification.user_id == actor.user_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    if row.read_at is None:
+        row.read_at = uow.session.scalar(select(func.clock_timestamp()))
+        uow.session.flush()
+        _tell_read(uow, actor, [row.id])
+    return row
+
+
+def mark_all_read(uow: UnitOfWork, actor: Actor) -> int:
+    """Mark all as read; returns how many there were."""
+    ids = uow.session.scalars(
+        update(Notification)
+        .where(Notification.user_id == actor.user_id, Notification.read_at.is_(None))
+        .values(read_at=func.clock_timestamp())
+        .returning(Notification.id)
+    ).all()
+    if ids:
+        _tell_read(uow, actor, None)
+    return len(ids)
+
+
+def _tell_read(uow: UnitOfWork, actor: Actor, ids: list[int] | None) -> None:
+    # Its own type: nothing to show, only the bell's number and the marks in other tabs. `read: null` means all.
+    uow.publish("notification-read", f"user:{actor.user_id}", {"read": ids, "unread": unread_count(uow.session, actor)})

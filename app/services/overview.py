@@ -1,0 +1,197 @@
+"""What pages show together: the choices of the create page, the nodes page, the dashboard. Reads only."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from app.domain.permissions import Permission
+from app.domain.run_state import RunState
+from app.errors import NotFound
+from app.models import Action, Bridge, Cluster, Guest, Network, Node, Notification, Preset, Run, Server, Storage, Template
+from app.services import clusters, presets, runs, servers, templates
+from app.services import placement as rooms
+from app.services.actor import Actor
+
+
+@dataclass(frozen=True)
+class NodeChoice:
+    cluster_id: int
+    name: str
+    online: bool
+    free_gib: int
+    used_percent: int
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a new server can be made from and where."""
+
+    templates: list[Template]
+    presets: list[Preset]
+    networks: list[Network]
+    nodes: list[NodeChoice]
+
+
+def choices(session: Session) -> Choices:
+    """Return what the create page offers."""
+    offered = templates.offered(session)
+    ids = sorted({t.cluster_id for t in offered})
+    nodes = [
+        NodeChoice(
+            cluster_id, room.name, room.online, max(room.memory_free_mib, 0) // 1024,
+            min(100, round(100 * (1 - room.memory_free_mib / room.memory_mib))) if room.memory_mib else 100,
+        )
+        for cluster_id in ids
+        for room in rooms.rooms(session, cluster_id)
+    ]  # fmt: skip
+    networks = session.scalars(select(Network).where(Network.cluster_id.in_(ids)).order_by(Network.is_default.desc(), Network.name))
+    return Choices(offered, presets.all_presets(session), list(networks), nodes)
+
+
+def node_names(session: Session) -> list[str]:
+    """Return the nodes of all clusters, for a filter."""
+    return list(session.scalars(select(Node.name).distinct().order_by(Node.name)))
+
+
+@dataclass(frozen=True)
+class NodeView:
+    node: Node
+    storages: list[Storage]
+    bridges: list[Bridge]
+    guests: int
+
+    @property
+    def memory_gib(self) -> int:
+        return self.node.memory_mib // 1024
+
+    @property
+    def memory_free_gib(self) -> int:
+        return max(self.node.memory_mib - self.node.memory_used_mib, 0) // 1024
+
+    @property
+    def memory_percent(self) -> int:
+        return round(100 * self.node.memory_used_mib / self.node.memory_mib) if self.node.memory_mib else 0
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """`managed`: VMIDs of our servers; `ours`: names of those among them that the reader may open."""
+
+    cluster: Cluster
+    nodes: list[NodeView]
+    guests: list[Guest]
+    managed: set[int]
+    ours: dict[int, str]
+
+
+def cluster_views(session: Session, actor: Actor) -> list[ClusterView]:
+    """Return every cluster with what Proxmox reports of it."""
+    return [_cluster_view(session, actor, c) for c in clusters.connected(session)]
+
+
+def _cluster_view(session: Session, actor: Actor, cluster: Cluster) -> ClusterView:
+    storages: dict[str, list[Storage]] = defaultdict(list)
+    for storage in session.scalars(select(Storage).where(Storage.cluster_id == cluster.id).order_by(Storage.name)):
+        storages[storage.node_name].append(storage)
+    bridges: dict[str, list[Bridge]] = defaultdict(list)
+    for bridge in session.scalars(select(Bridge).where(Bridge.cluster_id == cluster.id).order_by(Bridge.name)):
+        bridges[bridge.node_name].append(bridge)
+    guests = list(session.scalars(select(Guest).where(Guest.cluster_id == cluster.id).order_by(Guest.vmid)))
+    count: dict[str, int] = defaultdict(int)
+    for guest in guests:
+        count[guest.node_name] += 1
+    nodes = session.scalars(select(Node).where(Node.cluster_id == cluster.id).order_by(Node.name))
+    mine = session.execute(
+        select(Server.vmid, Server.name, Server.owner_id).where(Server.cluster_id == cluster.id, Server.deleted_at.is_(None))
+    ).all()
+    all_seen = actor.can(Permission.VIEW_ALL)
+    return ClusterView(
+        cluster,
+        [NodeView(n, storages[n.name], bridges[n.name], count[n.name]) for n in nodes],
+        # What others' guests are called is for those who may see everything.
+        [g for g in guests if all_seen or g.vmid in {v for v, _, owner in mine if owner == actor.user_id}],
+        {vmid for vmid, _, _ in mine},
+        {vmid: name for vmid, name, owner in mine if all_seen or owner == actor.user_id},
+    )
+
+
+def servers_made(session: Session) -> dict[int, int]:
+    """Return how many servers there are of each template."""
+    query = select(Server.template_id, func.count()).where(Server.deleted_at.is_(None), Server.template_id.is_not(None))
+    return {int(t or 0): n for t, n in session.execute(query.group_by(Server.template_id))}
+
+
+def actions_of(session: Session, server: Server, limit: int = 20) -> list[Action]:
+    """Return the server's latest actions with who asked for them."""
+    query = select(Action).where(Action.server_id == server.id).options(joinedload(Action.created_by))
+    return list(session.scalars(query.order_by(Action.id.desc()).limit(limit)))
+
+
+@dataclass(frozen=True)
+class Capacity:
+    nodes: int
+    online: int
+    memory_mib: int
+    memory_used_mib: int
+    disk_gib: int
+    disk_used_gib: int
+
+
+def capacity(session: Session) -> Capacity:
+    """Return memory of all nodes, and room for disks with every shared storage counted once."""
+    nodes = session.execute(
+        select(func.count(), func.count().filter(Node.online), func.coalesce(func.sum(Node.memory_mib), 0), func.coalesce(func.sum(Node.memory_used_mib), 0))
+    ).one()
+    seen: set[tuple[int, str, str]] = set()
+    total = used = 0
+    for storage in session.scalars(select(Storage).where(Storage.images, Storage.active)):
+        key = (storage.cluster_id, "" if storage.shared else storage.node_name, storage.name)
+        if key not in seen:
+            seen.add(key)
+            total, used = total + storage.total_gib, used + storage.used_gib
+    return Capacity(nodes[0], nodes[1], int(nodes[2]), int(nodes[3]), total, used)
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    waiting: list[Run]
+    running: list[Run]
+    recent: list[Run]
+    counts: dict[str, int]
+    capacity: Capacity
+    clusters: int
+    templates: int
+
+
+def dashboard(session: Session, actor: Actor) -> Dashboard:
+    """Return what needs the reader, what is running, what ended last, and what is free."""
+    query = runs.visible(select(Run).options(joinedload(Run.created_by)), actor).order_by(Run.id.desc())
+    waiting = session.scalars(query.where(Run.state == RunState.PLANNED).limit(10)).all()
+    working = [s for s in runs.GROUPS["open"] if s != RunState.PLANNED]
+    running = session.scalars(query.where(Run.state.in_(working)).limit(10)).all()
+    recent = session.scalars(query.where(Run.finished_at.is_not(None)).limit(8)).all()
+    return Dashboard(
+        list(waiting), list(running), list(recent), servers.counts(session, actor), capacity(session),
+        len(clusters.connected(session)), len(templates.offered(session)),
+    )  # fmt: skip
+
+
+def expiry(run: Run, plan_expiry_s: int) -> object | None:
+    """Return when a waiting plan is thrown away."""
+    return run.planned_at + timedelta(seconds=plan_expiry_s) if run.planned_at and run.state == RunState.PLANNED else None
+
+
+def bridge_names(session: Session) -> list[str]:
+    """Return the bridges of all clusters, to choose from."""
+    return list(session.scalars(select(Bridge.name).distinct().order_by(Bridge.name)))
+
+
+def notification(session: Session, actor: Actor, notification_id: int) -> Notification:
+    """Return one of the actor's own notifications. Raises NotFound."""
+    row = session.get(Notification, notification_id)
+    if row is None or row.user_id != actor.user_id:
+        raise NotFound
+    return row

@@ -1,0 +1,253 @@
+"""A run under its runner: claim, fence, log, plan, apply, end. Every write of a runner passes `guard` first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.adapters import crypto
+from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
+from app.errors import Fenced
+from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion
+from app.services import run_settlement, runs, slots
+from app.services.run_settlement import Seen
+from app.services.uow import UnitOfWork
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run claimed under a fence; `resumed` when a former runner held it."""
+
+    run_id: int
+    fence: int
+    resumed: bool
+
+
+def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
+    """Claim a run: None when it is not free (a second delivery, a live runner, an end, no slot)."""
+    run = uow.session.scalar(select(Run).where(Run.task_id == task_id).with_for_update())
+    if run is None or run.state not in QUEUED | RUNNING:
+        return None
+    resumed = run.state in RUNNING
+    if resumed:
+        # A second statement: a subselect in the first would read the snapshot from before the row lock.
+        alive = uow.session.scalar(
+            select(RunLease.fence).where(
+                RunLease.run_id == run.id, RunLease.fence == run.fence,
+                RunLease.renewed_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, LEASE_DEAD_S),
+            )
+        )  # fmt: skip
+        if alive is not None:
+            return None
+        run.resumes += 1
+        if run.resumes > MAX_RESUMES:
+            run.error = {"code": "resumed_too_often", "args": {"times": MAX_RESUMES}, "detail": ""}
+            run.fence += 1
+            run_settlement.settle_ended(uow, run, None)
+            runs.transition(uow, run, RunState.ERRORED)
+            return None
+    elif run.state == RunState.APPLY_QUEUED and not slots.take(uow, run, run.fence + 1):
+        return None
+    run.fence += 1
+    if resumed:
+        slots.move(uow, run, run.fence)
+    uow.session.add(RunLease(run_id=run.id, fence=run.fence, renewed_at=func.clock_timestamp()))
+    new = {RunState.PLAN_QUEUED: RunState.PLANNING, RunState.APPLY_QUEUED: RunState.APPLYING}.get(run.state, run.state)
+    runs.transition(uow, run, new, resumed=resumed)
+    return Claim(run.id, run.fence, resumed)
+
+
+def release(uow: UnitOfWork, claimed: Claim) -> None:
+    """Let a claim lapse at once, when its runner could not be started: the sweeper rings again."""
+    lease = uow.session.get(RunLease, (claimed.run_id, claimed.fence))
+    if lease is not None:
+        lease.renewed_at = func.to_timestamp(0)
+
+
+def guard(uow: UnitOfWork, run_id: int, fence: int) -> Run:
+    """Lock the run's row; the first statement of every writing transaction of a runner. Raises Fenced."""
+    run = runs.locked(uow, run_id)
+    if run.fence != fence or run.state not in RUNNING:
+        raise Fenced(f"fence {fence} of run {run_id} is no longer ours ({run.state.value}, {run.fence})")
+    return run
+
+
+def note(uow: UnitOfWork, run_id: int, fence: int, name: str, **detail: Any) -> None:
+    """Write one line of the run's timeline."""
+    run = guard(uow, run_id, fence)
+    runs.add_event(uow, run, f"{name}:{fence}:{detail.pop('key', '')}", name, **detail)
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Readable text made from the bytes of a phase's output that begin at `start`; counts of servers done so far."""
+
+    phase: str
+    start: int
+    text: str
+    done: int | None = None
+    total: int | None = None
+
+
+def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dict[str, Any] | None:
+    """Append to the run's log; returns what the `log` event should carry, None when the piece is there already."""
+    run = guard(uow, run_id, fence)
+    length, lines = len(piece.text.encode()), piece.text.count("\n")
+    added = uow.session.execute(
+        insert(RunLog)
+        .values(
+            run_id=run_id, fence=fence, phase=piece.phase, start=piece.start, log_offset=run.log_bytes, length=length,
+            first_line=run.log_lines + 1, text=piece.text,
+        )
+        .on_conflict_do_nothing(index_elements=["run_id", "fence", "phase", "start"])
+        .returning(RunLog.id)
+    ).first()  # fmt: skip
+    if added is None:
+        return None
+    offset = run.log_bytes
+    run.log_bytes += length
+    run.log_lines += lines
+    if piece.done is not None and (piece.done, piece.total) != (run.progress_done, run.progress_total):
+        run.progress_done, run.progress_total = piece.done, piece.total or run.progress_total
+        runs.touch(uow, run)
+    return {"run": run_id, "offset": offset, "bytes": length, "lines": run.log_lines}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One planned change, as the guard sees it."""
+
+    address: str
+    slug: str
+    name: str
+    action: str
+    reason: str | None
+    attributes: Sequence[Mapping[str, Any]] = ()
+
+
+def allowed(kind: RunKind, adopting: bool) -> frozenset[str]:
+    """Actions a run may do to the servers it named without a person."""
+    own = {RunKind.CREATE: {"create"}, RunKind.CHANGE: {"update"}, RunKind.DELETE: {"delete"}}[kind]
+    return frozenset(own | ({"import", "update"} if adopting and kind == RunKind.CREATE else set()))
+
+
+def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[tuple[str, str]], adopting: bool) -> dict[str, Any] | None:
+    """Return why the plan needs a person ({"code", "args"}), or None when it may go on alone.
+
+    `approved` are (address, action) of the plan a person approved before: a resume must stay within it.
+    """
+    may = allowed(run.kind, adopting)
+    for change in plan:
+        if change.slug not in run.targets:
+            return {"code": "touches_unnamed", "args": {"server": change.name, "action": change.action}}
+        if change.action not in may:
+            return {"code": "destroys_unasked" if change.action in ("delete", "replace") else "does_more",
+                    "args": {"server": change.name, "action": change.action}}  # fmt: skip
+    if run.apply_mode == ApplyMode.AUTO and run.approved_at is None:
+        return None
+    if run.approved_at is None:
+        return {"code": "asked_to_confirm", "args": {}}
+    within = {address for address, _ in approved}
+    beyond = [c for c in plan if c.address not in within]
+    return {"code": "beyond_approved", "args": {"server": beyond[0].name}} if beyond else None
+
+
+def store_plan(
+    uow: UnitOfWork, run_id: int, fence: int, plan: Sequence[Planned], body: bytes, sha256: str, serial: int | None
+) -> Run:
+    """Store the plan's changes and its file under the fence."""
+    run = guard(uow, run_id, fence)
+    for change in plan:
+        uow.session.execute(
+            insert(PlanChange)
+            .values(
+                run_id=run_id, fence=fence, address=change.address, slug=change.slug, name=change.name,
+                action=change.action, reason=change.reason, attributes=list(change.attributes),
+            )
+            .on_conflict_do_nothing()
+        )  # fmt: skip
+    uow.session.execute(
+        insert(SavedPlan)
+        .values(run_id=run_id, fence=fence, sha256=sha256, body=crypto.seal(body), state_serial=serial)
+        .on_conflict_do_update(
+            index_elements=["run_id", "fence"], set_={"sha256": sha256, "body": crypto.seal(body), "state_serial": serial}
+        )
+    )
+    tally = {"add": 0, "change": 0, "remove": 0, "import": 0}
+    for change in plan:
+        for key in {"create": ["add"], "update": ["change"], "delete": ["remove"], "replace": ["add", "remove"], "import": ["import"]}.get(change.action, []):
+            tally[key] += 1
+    run.plan_summary = tally
+    run.progress_total = len(plan)
+    run.progress_done = 0
+    return run
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A stored plan: `serial` is the state it was made from, `current_serial` the newest state's."""
+
+    body: bytes
+    sha256: str
+    serial: int | None
+    current_serial: int | None
+    changes: list[tuple[str, str]]
+
+
+def approved_plan(uow: UnitOfWork, run: Run) -> PlanFile | None:
+    """Return the newest stored plan of the run with its changes."""
+    saved = uow.session.scalar(select(SavedPlan).where(SavedPlan.run_id == run.id).order_by(SavedPlan.fence.desc()).limit(1))
+    if saved is None:
+        return None
+    current = uow.session.scalar(
+        select(StateVersion.serial).where(StateVersion.workspace_id == run.workspace_id).order_by(StateVersion.id.desc()).limit(1)
+    )
+    rows = uow.session.execute(
+        select(PlanChange.address, PlanChange.action).where(PlanChange.run_id == run.id, PlanChange.fence == saved.fence)
+    )
+    return PlanFile(crypto.unseal(saved.body), saved.sha256, saved.state_serial, current, [(r.address, r.action) for r in rows])
+
+
+def go_on(uow: UnitOfWork, run: Run, fence: int) -> bool:
+    """From a plan that needs nobody straight to the apply; False when all slots are taken (the run waits then)."""
+    if run.state == RunState.APPLYING:
+        return True
+    runs.transition(uow, run, RunState.PLANNED)
+    if not slots.take(uow, run, fence):
+        runs.transition(uow, run, RunState.APPLY_QUEUED)
+        run.waiting_for = slots.reason(uow, run)
+        return False
+    runs.transition(uow, run, RunState.APPLYING)
+    return True
+
+
+def wait_for_person(uow: UnitOfWork, run: Run, why: Mapping[str, Any]) -> None:
+    """Stop at `planned` until somebody approves or discards."""
+    run.guard = dict(why)
+    run.approved_at = None
+    run.approved_by_id = None
+    runs.transition(uow, run, RunState.PLANNED, guard=dict(why))
+
+
+def end(
+    uow: UnitOfWork, run_id: int, fence: int, state: RunState, seen: Mapping[str, Seen] | None, error: Mapping[str, Any] | None = None
+) -> Run:
+    """The last write of a runner: servers settled, the run's end, notifications, slots, the next run."""
+    run = runs.locked(uow, run_id)
+    if run.fence == fence and run.state == state:
+        return run  # the answer to our commit was lost, the commit was not
+    run = guard(uow, run_id, fence)
+    if state in (RunState.APPLIED, RunState.PLANNED_AND_FINISHED):
+        run_settlement.settle_applied(uow, run, seen or {})
+        run.progress_done = run.progress_total
+        made: list[str] = list(run.names)
+        missing: list[str] = []
+    else:
+        made, missing = run_settlement.settle_ended(uow, run, seen)
+    run.error = dict(error) if error else None
+    run.result = {"servers": made, "missing": missing, "state": state.value}
+    runs.transition(uow, run, state, error=run.error)
+    return run

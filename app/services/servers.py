@@ -1,0 +1,294 @@
+"""Servers: what may be asked for, and the run that a request becomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+from sqlalchemy import String, cast, func, or_, select, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+
+from app.domain.permissions import Permission
+from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
+from app.domain.server_status import ServerStatus
+from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
+from app.models import Cluster, Network, Run, Server, User
+from app.schemas.faults import field_errors
+from app.schemas.page import Page, decode_cursor, encode_cursor
+from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
+from app.services import audit, reservations, run_settlement, runs, server_checks, workspaces
+from app.services import settings as runtime_settings
+from app.services.actor import Actor
+from app.services.server_checks import Wanted
+from app.services.uow import UnitOfWork
+
+
+class ServerNotReady(Conflict):
+    """The server's VM was never finished: it can only be deleted."""
+
+    code = "server_not_ready"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request that became a run."""
+
+    run: Run
+    servers: list[str]
+
+
+@dataclass(frozen=True)
+class ServerFilter:
+    """`q` finds in names, addresses and tags; `sort` is name, status, node, created."""
+
+    q: str | None = None
+    status: ServerStatus | None = None
+    node: str | None = None
+    tag: str | None = None
+
+
+# ---------------------------------------------------------------- reading
+def visible(query: Any, actor: Actor) -> Any:
+    """Narrow a query over servers to what the actor may see."""
+    query = query.where(Server.deleted_at.is_(None))
+    return query if actor.can(Permission.VIEW_ALL) else query.where(Server.owner_id == actor.user_id)
+
+
+def get(session: Session, actor: Actor, name: str) -> Server:
+    """Return a server with owner, cluster and workspace. Raises NotFound, also for what the actor may not see."""
+    query = visible(select(Server).where(Server.name == name), actor).order_by(Server.id)
+    query = query.options(joinedload(Server.owner), joinedload(Server.cluster), joinedload(Server.workspace))
+    server: Server | None = session.scalars(query).first()
+    if server is None:
+        raise NotFound(kind="server", name=name)
+    return server
+
+
+def _filtered(query: Any, wanted: ServerFilter) -> Any:
+    if wanted.q:
+        needle = "%" + wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        query = query.where(
+            or_(Server.name.ilike(needle), cast(Server.ip_addresses, String).like(needle), cast(Server.tags, String).ilike(needle))
+        )
+    if wanted.status:
+        query = query.where(Server.status == wanted.status)
+    if wanted.node:
+        query = query.where(Server.node_name == wanted.node)
+    if wanted.tag:
+        query = query.where(Server.tags.contains([wanted.tag]))
+    return query
+
+
+def list_page(session: Session, actor: Actor, wanted: ServerFilter, limit: int = 50, cursor: str | None = None) -> Page[Server]:
+    """Return servers by name, with their owners."""
+    query = _filtered(visible(select(Server), actor), wanted).options(joinedload(Server.owner))
+    after = decode_cursor(cursor, str, int)
+    if after:
+        query = query.where(tuple_(Server.name, Server.id) > (after[0], after[1]))
+    rows = session.scalars(query.order_by(Server.name, Server.id).limit(limit + 1)).all()
+    more = len(rows) > limit
+    return Page(rows[:limit], encode_cursor(rows[limit - 1].name, rows[limit - 1].id) if more else None)
+
+
+def counts(session: Session, actor: Actor) -> dict[str, int]:
+    """Return how many servers have each status."""
+    query = visible(select(Server.status, func.count()), actor).group_by(Server.status)
+    return {status.value: n for status, n in session.execute(query)}
+
+
+def by_ids(session: Session, actor: Actor, ids: list[int]) -> list[Server]:
+    """Return these servers, as far as the actor may see them, with their owners."""
+    query = visible(select(Server).where(Server.id.in_(ids)), actor).options(joinedload(Server.owner))
+    return list(session.scalars(query.order_by(Server.name)))
+
+
+# ---------------------------------------------------------------- creating
+def check(session: Session, actor: Actor, data: Mapping[str, Any]) -> list[FieldError]:
+    """Return every fault of a request for servers, schema and database alike."""
+    return server_checks.examine(session, data)[1]
+
+
+def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]) -> Accepted:
+    """Reserve what the servers need and start a run that makes them. Raises Invalid with all faults together."""
+    actor.need(Permission.CREATE)
+    raw = data.model_dump(mode="json", exclude_unset=True) if isinstance(data, ServerCreate) else data
+    wanted, found = server_checks.examine(uow.session, raw)
+    if found or wanted is None:
+        raise Invalid(found)
+    vmids = reservations.take_vmids(uow, wanted.cluster, len(wanted.names))
+    nics = _take_nics(uow, wanted)
+    workspace = workspaces.create(uow, wanted.cluster, wanted.request.name)
+    installation = runtime_settings.installation_id(uow.session)
+    servers = [
+        _row(wanted, index, vmids[index], nics[index], workspace.id, actor.user_id, workspaces.marker(installation, workspace.id, name))
+        for index, name in enumerate(wanted.names)
+    ]
+    uow.session.add_all(servers)
+    try:
+        uow.session.flush()
+    except IntegrityError as exc:
+        # Somebody took one of the names since we looked.
+        raise Invalid([FieldError("name", "name_taken", {"name": ", ".join(wanted.names[:3])})]) from exc
+    for server in servers:
+        scopes = [(f"{n['bridge']}/{n.get('vlan') or 0}", n["ip"]) for n in server.nics]
+        reservations.assign(uow, server.cluster_id, server.id, server.vmid, scopes)
+    run = _new_run(uow, actor, workspace.id, RunKind.CREATE, servers, {"servers": {}}, wanted.request.apply)
+    for server in servers:
+        server.run_id = run.id
+        audit.record(
+            uow, actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
+            cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,
+        )  # fmt: skip
+        uow.publish("server", f"owner:{server.owner_id}", run_settlement.server_facts(server) | {"created": True})
+    return Accepted(run, wanted.names)
+
+
+def _take_nics(uow: UnitOfWork, wanted: Wanted) -> list[list[dict[str, Any]]]:
+    """Reserve the addresses; one list of NICs a server."""
+    nics: list[list[dict[str, Any]]] = [[] for _ in wanted.names]
+    for index, (network, ip) in enumerate(wanted.networks):
+        field = f"networks.{index}.ip"
+        if ip:
+            addresses = [reservations.take_address(uow, network, ip, field)]
+        else:
+            addresses = reservations.take_addresses(uow, network, len(wanted.names), f"networks.{index}.network")
+        for position, address in enumerate(addresses):
+            nics[position].append(_nic(network, address, first=index == 0))
+    return nics
+
+
+def _nic(network: Network, address: str, first: bool) -> dict[str, Any]:
+    prefix = int(network.cidr.partition("/")[2])
+    return {
+        "network_id": network.id, "network": network.name, "bridge": network.bridge, "vlan": network.vlan, "ip": address,
+        "prefix": prefix,
+        # One default route: the first network's.
+        "gateway": network.gateway if first else None,
+        "dns_servers": network.dns_servers, "dns_domain": network.dns_domain,
+    }  # fmt: skip
+
+
+def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], workspace_id: int, owner_id: int, marker: str) -> Server:
+    request, choice, name = wanted.request, wanted.choices[index], wanted.names[index]
+    return Server(
+        slug=name, name=name, workspace_id=workspace_id, cluster_id=wanted.cluster.id, owner_id=owner_id,
+        template_id=wanted.template.id, template_name=wanted.template.name, marker=marker, vmid=vmid, node_name=choice.node,
+        status=ServerStatus.CREATING, cores=wanted.cores, memory_mib=wanted.memory_mib,
+        disks=[
+            {"interface": interface, "storage": storage, "size_gib": disk.size_gib}
+            for interface, storage, disk in zip(wanted.interfaces, choice.storages, wanted.disks, strict=True)
+        ],
+        nics=nics, username=request.username or wanted.template.username, ssh_keys=request.ssh_keys or [],
+        tags=request.tags, description=request.description, agent=wanted.template.agent, start_on_create=request.start,
+        ip_addresses=[n["ip"] for n in nics], version=1,
+    )  # fmt: skip
+
+
+def _new_run(
+    uow: UnitOfWork, actor: Actor, workspace_id: int, kind: RunKind, servers: list[Server], intent: dict[str, Any], mode: ApplyMode
+) -> Run:
+    run = Run(
+        task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
+        apply_mode=mode, intent=intent, targets=[s.slug for s in servers], names=[s.name for s in servers],
+        progress_total=len(servers), fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
+    )  # fmt: skip
+    uow.session.add(run)
+    uow.session.flush()
+    runs.add_event(uow, run, "requested", "requested", by=actor.username)
+    runs.promote(uow, workspace_id)
+    uow.session.refresh(run)
+    if run.state == RunState.PENDING:
+        runs.touch(uow, run)
+    return run
+
+
+# ---------------------------------------------------------------- changing
+def _for_change(uow: UnitOfWork, actor: Actor, name: str, permission: Permission) -> Server:
+    actor.need(permission)
+    seen = get(uow.session, actor, name)
+    if seen.owner_id != actor.user_id and not actor.can(Permission.MANAGE_ALL):
+        raise Forbidden(permission=Permission.MANAGE_ALL.value)
+    server = uow.session.scalar(select(Server).where(Server.id == seen.id).with_for_update().execution_options(populate_existing=True))
+    if server is None or server.deleted_at is not None:
+        raise NotFound(kind="server", name=name)
+    for run in runs.open_runs(uow.session, server):
+        if run.kind == RunKind.DELETE:
+            raise ServerBusy(server=server.name, run=run.id, state=run.state.value)
+    return server
+
+
+def pending_values(session: Session, server: Server) -> dict[str, Any]:
+    """Return what the server will be once the runs before a new one have ended."""
+    values = {k: getattr(server, k) for k in ("cores", "memory_mib", "disks", "tags", "description")}
+    for run in runs.open_runs(session, server):
+        values |= run.intent.get("servers", {}).get(server.slug, {})
+    return values
+
+
+def check_change(session: Session, server: Server, request: ServerChange) -> list[FieldError]:
+    """Return the faults of a change that only the database knows."""
+    return server_checks.examine_change(session, server, request, pending_values(session, server))[1]
+
+
+def restart_needed(server: Server, request: ServerChange) -> bool:
+    """True when the change restarts the server, which is running."""
+    resized = (request.cores or server.cores) != server.cores or (request.memory_mib or server.memory_mib) != server.memory_mib
+    return resized and server.status == ServerStatus.RUNNING
+
+
+def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mapping[str, Any]) -> Accepted:
+    """Start a run that changes a server. Raises Invalid, ServerBusy, NotFound, Forbidden."""
+    server = _for_change(uow, actor, name, Permission.CHANGE)
+    try:
+        request = data if isinstance(data, ServerChange) else ServerChange.model_validate(data)
+    except ValidationError as exc:
+        raise Invalid(field_errors(exc)) from exc
+    if server.status == ServerStatus.FAILED and not server.in_state:
+        raise ServerNotReady(server=server.name)
+    values, found = server_checks.examine_change(uow.session, server, request, pending_values(uow.session, server))
+    if found:
+        raise Invalid(found)
+    run = _new_run(uow, actor, server.workspace_id, RunKind.CHANGE, [server], {"servers": {server.slug: values}}, request.apply)
+    audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
+    run_settlement.tell(uow, server)
+    return Accepted(run, [server.name])
+
+
+def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mapping[str, Any]) -> Accepted:
+    """Start a run that deletes a server; `confirm` must repeat its name. Raises Invalid, ServerBusy, NotFound."""
+    server = _for_change(uow, actor, name, Permission.DELETE)
+    try:
+        request = data if isinstance(data, ServerDelete) else ServerDelete.model_validate(data)
+    except ValidationError as exc:
+        raise Invalid(field_errors(exc)) from exc
+    if request.confirm != server.name:
+        raise Invalid([FieldError("confirm", "confirm_name", {"name": server.name})])
+    run = _new_run(uow, actor, server.workspace_id, RunKind.DELETE, [server], {"servers": {}}, request.apply)
+    server.status = ServerStatus.DELETING
+    audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid)
+    run_settlement.tell(uow, server)
+    return Accepted(run, [server.name])
+
+
+def owner_of(session: Session, server: Server) -> User:
+    """Return the server's owner."""
+    return session.get_one(User, server.owner_id)
+
+
+def cluster_of(session: Session, server: Server) -> Cluster:
+    """Return the server's cluster."""
+    return session.get_one(Cluster, server.cluster_id)
+
+
+def history(session: Session, server: Server, limit: int = 20) -> list[Run]:
+    """Return the runs that named the server, newest first, with their creators."""
+    query = select(Run).where(Run.workspace_id == server.workspace_id, Run.targets.contains([server.slug]))
+    return list(session.scalars(query.options(joinedload(Run.created_by)).order_by(Run.id.desc()).limit(limit)))
+
+
+def unfinished(session: Session, server: Server) -> bool:
+    """True while a run concerns the server."""
+    return bool(session.scalar(select(func.count()).select_from(Run).where(
+        Run.workspace_id == server.workspace_id, Run.state.not_in(FINAL), Run.targets.contains([server.slug]))))  # fmt: skip

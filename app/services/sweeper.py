@@ -1,0 +1,114 @@
+"""One sweeper for everything nobody moved on: the rules named in domain/run_state.MOVERS, and what else could leak.
+
+It ticks every 3 s. One that has itself been away (a database outage, a suspended machine) declares nobody dead until a
+full lease has passed.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, func, select, text
+
+from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunState
+from app.domain.tasks import TaskName
+from app.log import get_logger
+from app.models import Run, RunLease, Server, SlotHolder
+from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings
+from app.services.uow import UnitOfWork, unit_of_work
+
+log = get_logger(__name__)
+TICK_KEY = "sweeper.last_tick"
+AWAY_S = 10
+BELL_S = 10
+LOCK_KEY = 77_000
+
+
+def _ago(seconds: float) -> object:
+    return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def tick() -> None:
+    """Run every rule once; a second sweeper at the same time does nothing."""
+    outbox.sweep()
+    with unit_of_work() as uow:
+        if not uow.session.scalar(text("select pg_try_advisory_xact_lock(:key, 0)"), {"key": LOCK_KEY}):
+            return
+        patient_until = _own_absence(uow)
+        now = uow.session.scalars(select(func.clock_timestamp())).one()
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, expire_planned, free_leftovers]
+    if now >= patient_until:
+        rules.append(resume_dead)
+    for rule in rules:
+        with unit_of_work() as uow:
+            rule(uow)
+    actions.settle_stale()
+
+
+def _own_absence(uow: UnitOfWork) -> datetime:
+    """Note this tick; returns until when nobody may be declared dead."""
+    now = uow.session.scalars(select(func.clock_timestamp())).one()
+    last = settings.read_value(uow.session, TICK_KEY)
+    until = datetime.fromisoformat(last["patient_until"]) if "patient_until" in last else now
+    if "at" in last and now - datetime.fromisoformat(last["at"]) > timedelta(seconds=AWAY_S):
+        until = now + timedelta(seconds=LEASE_DEAD_S)
+    settings.write_value(uow.session, TICK_KEY, {"at": now.isoformat(), "patient_until": until.isoformat()})
+    return until
+
+
+def promote_pending(uow: UnitOfWork) -> None:
+    """Begin waiting runs whose workspace is free (their predecessor's end did not, or an action has ended)."""
+    for workspace_id in uow.session.scalars(select(Run.workspace_id).where(Run.state == RunState.PENDING).distinct().limit(200)).all():
+        runs.promote(uow, workspace_id)
+
+
+def ring_queued(uow: UnitOfWork) -> None:
+    """Ring again for runs whose bell was not answered: lost, or no slot was free then."""
+    rows = uow.session.scalars(
+        select(Run).where(Run.state.in_(QUEUED), Run.bell_at < _ago(BELL_S)).order_by(Run.id).limit(50).with_for_update(skip_locked=True)
+    )
+    for run in rows:
+        run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
+        uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+
+
+def resume_dead(uow: UnitOfWork) -> None:
+    """Ring for runs whose runner no longer renews its lease; the claim decides."""
+    rows = uow.session.scalars(
+        select(Run)
+        .outerjoin(RunLease, and_(RunLease.run_id == Run.id, RunLease.fence == Run.fence))
+        .where(Run.state.in_(RUNNING), func.coalesce(RunLease.renewed_at, Run.created_at) < _ago(LEASE_DEAD_S))
+        .where(func.coalesce(Run.bell_at, Run.created_at) < _ago(BELL_S))
+        .order_by(Run.id)
+        .limit(50)
+        .with_for_update(skip_locked=True, of=Run)
+    )
+    for run in rows:
+        run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
+        runs.add_event(uow, run, f"runner_lost:{run.fence}", "runner_lost")
+        log.warning("runner_lost", run_id=run.id, fence=run.fence)
+        uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+
+
+def expire_planned(uow: UnitOfWork) -> None:
+    """Discard plans nobody decided about."""
+    limit_s = settings.get(uow.session).plan_expiry_s
+    rows = uow.session.scalars(
+        select(Run).where(Run.state == RunState.PLANNED, Run.planned_at < _ago(limit_s)).limit(50).with_for_update(skip_locked=True)
+    )
+    for run in rows:
+        run_settlement.drop_unmade(uow, run)
+        runs.transition(uow, run, RunState.DISCARDED, reason="expired")
+
+
+def free_leftovers(uow: UnitOfWork) -> None:
+    """Give back what ended runs still hold, reservations after quarantine, and old keys."""
+    ended = select(Run.id).where(Run.state.in_(FINAL))
+    for holder in uow.session.scalars(select(SlotHolder).where(SlotHolder.run_id.in_(ended))):
+        log.error("slot_leaked", run_id=holder.run_id, resource=holder.resource)
+        uow.session.delete(holder)
+    for server in uow.session.scalars(select(Server).where(Server.busy_run_id.in_(ended)).with_for_update(skip_locked=True)):
+        log.error("server_left_busy", server_id=server.id, run_id=server.busy_run_id)
+        server.busy_run_id = None
+        run_settlement.tell(uow, server)
+    reservations.expire(uow)
+    idempotency.forget_old(uow)

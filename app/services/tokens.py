@@ -1,0 +1,110 @@
+"""API tokens: `tpm_` and 256 random bits, stored as SHA-256, shown once."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.domain.permissions import Permission
+from app.errors import FieldError, Invalid, NotFound
+from app.models import ApiToken, User
+from app.services import audit, users
+from app.services.actor import Actor
+from app.services.uow import UnitOfWork, unit_of_work
+
+PREFIX = "tpm_"
+MAX_TOKENS = 50
+USED_EVERY = timedelta(minutes=1)
+_last_noted: dict[int, float] = {}
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _make(uow: UnitOfWork, actor: Actor | None, user: User, name: str) -> tuple[ApiToken, str]:
+    name = name.strip()
+    if not 1 <= len(name) <= 64:
+        raise Invalid([FieldError("name", "bad_token_name")])
+    if len(list_own(uow.session, user.id)) >= MAX_TOKENS:
+        raise Invalid([FieldError("name", "token_limit", {"limit": MAX_TOKENS})])
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken(user_id=user.id, name=name, token_hash=_hash(text), prefix=text[:12])
+    uow.session.add(token)
+    uow.session.flush()
+    audit.record(uow, actor, "token.create", "token", token.id, name, user=user.username)
+    return token, text
+
+
+def create_token(uow: UnitOfWork, actor: Actor, name: str) -> tuple[ApiToken, str]:
+    """Make a token of one's own; its text is returned here and never again. Raises Invalid."""
+    return _make(uow, actor, users.get(uow.session, actor.user_id), name)
+
+
+def issue_token(username: str, name: str) -> str:
+    """Make a token from the command line. Raises NotFound, Invalid."""
+    with unit_of_work() as uow:
+        user = users.find(uow.session, username)
+        if user is None:
+            raise NotFound(f"user {username}")
+        return _make(uow, None, user, name)[1]
+
+
+def list_own(session: Session, user_id: int) -> Sequence[ApiToken]:
+    """Return a user's tokens that still work, newest first."""
+    stmt = select(ApiToken).where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
+    return session.scalars(stmt.order_by(ApiToken.id.desc())).all()
+
+
+def revoke_token(uow: UnitOfWork, actor: Actor, token_id: int) -> None:
+    """Make a token useless from the next request on. Raises NotFound for somebody else's, unless one manages people."""
+    token = uow.session.get(ApiToken, token_id)
+    if token is None or (token.user_id != actor.user_id and not actor.can(Permission.MANAGE_USERS)):
+        raise NotFound
+    if token.revoked_at is None:
+        token.revoked_at = uow.session.scalar(select(func.clock_timestamp()))
+        audit.record(uow, actor, "token.revoke", "token", token.id, token.name)
+        # Streams opened with the token are ended too: their rights are read again.
+        users.tell_sessions(uow, users.get(uow.session, token.user_id))
+
+
+def by_token(session: Session, text: str) -> tuple[User, ApiToken] | None:
+    """Return the active user of a working token, by one query."""
+    if not text.startswith(PREFIX):
+        return None
+    stmt = (
+        select(User, ApiToken)
+        .join(ApiToken, ApiToken.user_id == User.id)
+        .where(ApiToken.token_hash == _hash(text), ApiToken.revoked_at.is_(None), User.active)
+    )
+    row = session.execute(stmt).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def still_works(session: Session, token_id: int) -> bool:
+    """True while the token is not revoked."""
+    stmt = select(ApiToken.id).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None))
+    return session.scalar(stmt) is not None
+
+
+def use_is_due(token_id: int) -> bool:
+    """True at most once a minute in this process: then the use is worth a write."""
+    now = time.monotonic()
+    if now - _last_noted.get(token_id, -60.0) < USED_EVERY.total_seconds():
+        return False
+    _last_noted[token_id] = now
+    return True
+
+
+def note_use(uow: UnitOfWork, token_id: int) -> None:
+    """Write that the token was used now, unless another process just did."""
+    moment = func.clock_timestamp()
+    uow.session.execute(
+        update(ApiToken)
+        .where(ApiToken.id == token_id, (ApiToken.last_used_at.is_(None)) | (ApiToken.last_used_at < moment - USED_EVERY))
+        .values(last_used_at=moment)
+    )

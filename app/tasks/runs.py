@@ -1,0 +1,42 @@
+"""The run's bell: claim, fork the runner, hold the slot until it ends. The task is the slot, the runner is the work."""
+
+import os
+import socket
+from uuid import UUID
+
+from flask import current_app
+
+from app.adapters.broker import celery
+from app.config import get_settings
+from app.domain.tasks import TaskName
+from app.log import get_logger
+from app.runner import main, process
+from app.services import run_execution
+from app.services.uow import unit_of_work
+
+log = get_logger(__name__)
+
+
+@celery.task(name=TaskName.RUN.value, acks_late=False, ignore_result=True)
+def execute_run(task_id: str) -> None:
+    """Begin a run if it is free; a second delivery loses the claim and returns."""
+    with unit_of_work() as uow:
+        claim = run_execution.claim(uow, UUID(task_id))
+    if claim is None:
+        log.info("claim_lost", task_id=task_id)
+        return
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - the runner outlives this context
+    folder = get_settings().data_dir / "log" / "runs"
+    try:
+        pid = process.fork_detached(lambda: main.run(app, claim), folder / f"{claim.run_id}-{claim.fence}.log")
+    except OSError as exc:
+        log.error("runner_not_started", run_id=claim.run_id, reason=str(exc))
+        with unit_of_work() as uow:
+            run_execution.release(uow, claim)
+        return
+    log.info("runner_started", run_id=claim.run_id, fence=claim.fence, pid=pid, host=socket.gethostname())
+    if process.wait_any(pid, (app.extensions["leaving_fd"],)):
+        _, status = os.waitpid(pid, 0)
+        log.info("runner_ended", run_id=claim.run_id, fence=claim.fence, code=os.waitstatus_to_exitcode(status))
+        return
+    log.info("worker_leaves_runner", run_id=claim.run_id, fence=claim.fence, pid=pid)

@@ -1,0 +1,106 @@
+"""Child processes that do not outlive their parent, and the identity of a process.
+
+Linux only where it matters: elsewhere a killed parent leaves its children, which the next start then stops.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER = 0x10000000
+NOBODY = 65534
+
+_LINUX = sys.platform == "linux"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class StartError(RuntimeError):
+    """An embedded server did not start; the text says why and what to do."""
+
+
+def package_directory(name: str) -> Path:
+    """Where a package lies, without importing it. Raises StartError."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise StartError(f"the package {name} is not installed: run `make setup`")
+    return Path(spec.origin).parent
+
+
+def die_with_parent(sig: signal.Signals) -> None:
+    """Have the kernel send `sig` to this process when the thread that forked it ends. Call in the child, from a parent of one thread."""
+    if _LINUX:
+        _libc.prctl(PR_SET_PDEATHSIG, int(sig))
+
+
+def in_child(sig: signal.Signals, *, as_nobody: bool = False) -> Callable[[], None]:
+    """What a child does before exec: a clean signal mask, nobody's identity if asked, and the tie to its parent."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if as_nobody:
+            _become_nobody_inside()
+        die_with_parent(sig)
+        # The parent may have died before the line above took effect.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+def _become_nobody_inside() -> None:
+    """Enter a user namespace in which root is called nobody: files stay root's, yet the server sees no root."""
+    if _libc.unshare(CLONE_NEWUSER):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} 0 1"), ("gid_map", f"{NOBODY} 0 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def start_time(pid: int) -> int | None:
+    """When the process began, in clock ticks since boot: with the pid it names one process. None: gone, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None if _LINUX else _alive_without_proc(pid)
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _alive_without_proc(pid: int) -> int | None:
+    try:
+        os.kill(pid, 0)
+    except OSError as exc:
+        return 0 if exc.errno == errno.EPERM else None
+    return 0
+
+
+def is_same(pid: int, began: int) -> bool:
+    """True while the process with this pid and start time lives."""
+    return start_time(pid) == began
+
+
+def wait_gone(pid: int, began: int, timeout_s: float) -> bool:
+    """Wait until a process, not necessarily a child, is gone; False when time ran out."""
+    end = time.monotonic() + timeout_s
+    while is_same(pid, began):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def tail(path: Path, size: int = 800) -> str:
+    """The last part of a log file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,98 @@
+"""The commands beside the start of everything: one part alone, and what works beside a running instance."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from app.config import Settings, check_complete, get_settings, load_settings
+from launcher import parts
+from launcher.instance import Instance, Refusal, make_directories
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; the exit code. Raises ConfigError, Refusal."""
+    match args.command:
+        case "token":
+            return _print(lambda: _users().issue_token(args.username, args.name))
+        case "user":
+            return _print(lambda: _users().add_user(args.username, args.role))
+        case "migrate" | "prepare":
+            return _with_application(lambda settings: _prepare(settings, skeleton=args.command == "prepare"))
+    settings = load_settings()
+    make_directories(settings.data_dir)
+    if args.command == "simulator":
+        instance = Instance(settings.data_dir)
+        instance.complete(settings)
+        control = instance.port("simulator_control_port") if settings.sim_control else None
+        parts.execute(settings, parts.simulator(settings, instance.port("simulator_port"), control))
+    check_complete(settings)
+    command = {
+        "web": parts.web,
+        "worker": lambda s: parts.worker_all(s, args.queues),
+        "beat": parts.beat,
+        "flower": _flower,
+    }[args.command](settings)
+    parts.execute(settings, command)
+    return 0
+
+
+def _flower(settings: Settings) -> parts.Command:
+    if not settings.flower_password.get_secret_value():
+        raise Refusal("FLOWER_PASSWORD is not set: Flower shows every task's arguments and is never started without a password")
+    return parts.flower(settings)
+
+
+def _prepare(settings: Settings, *, skeleton: bool) -> None:
+    from app import database
+    from app.services import first_start
+
+    os.umask(0o077)
+    make_directories(settings.data_dir)
+    database.upgrade(settings)
+    connection = settings.simulator_dir if (settings.simulator_dir / "connection.json").exists() else None
+    first_start.ensure(settings, connection if settings.simulator_wanted else None)
+    if skeleton:
+        _warm_terraform(settings)
+
+
+def _warm_terraform(settings: Settings) -> None:
+    """Make Terraform's skeleton before the first run needs it. Its absence stops nothing: /readyz and the form say so."""
+    from app.adapters.terraform.skeleton import ensure_skeleton
+    from app.errors import AppError
+
+    try:
+        ensure_skeleton(settings=settings)
+    except AppError as exc:
+        print(f"Terraform is not ready: {exc.detail or exc.code}", file=sys.stderr)
+
+
+def _users():  # type: ignore[no-untyped-def]  # a module
+    from app.services import users
+
+    return users
+
+
+def _print(ask: Callable[[], str]) -> int:
+    return _with_application(lambda _settings: print(ask()))
+
+
+def _with_application(action: Callable[[Settings], None]) -> int:
+    """Do something inside the application; expected failures are one sentence."""
+    settings = get_settings()
+
+    from sqlalchemy.exc import OperationalError
+
+    from app import create_app
+    from app.errors import AppError
+
+    try:
+        with create_app(settings).app_context():
+            action(settings)
+    except AppError as exc:
+        print(exc.detail or exc.code, file=sys.stderr)
+        return 1
+    except OperationalError as exc:
+        print(f"the database does not answer; is the instance running? ({str(exc.orig).strip().splitlines()[0]})", file=sys.stderr)
+        return 1
+    return 0

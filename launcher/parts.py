@@ -1,0 +1,98 @@
+"""The parts of an instance as commands: what is executed, with which environment."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.config import ROOT, Settings
+
+CELERY = (sys.executable, "-m", "celery")
+# The message side only: neither needs the application, which would cost each half a second and 60 MB.
+LIGHT_APP = "app.adapters.broker"
+WORKER_FLAGS = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process to execute: `extra` is added to the environment, so that nothing secret stands in `argv`."""
+
+    name: str
+    argv: tuple[str, ...]
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def web(_settings: Settings) -> Command:
+    """The web server; everything else about it stands in app/gunicorn_conf.py."""
+    return Command("web", (sys.executable, "-m", "gunicorn", "-c", "app/gunicorn_conf.py", "app.wsgi:app"))
+
+
+def worker(settings: Settings) -> Command:
+    """The worker whose tasks fork the runs' own processes."""
+    name = ("-Q", "terraform", "-n", "terraform@%h", "-c", str(settings.terraform_workers))
+    return Command("worker", (*CELERY, "-A", "app.celery_app", "worker", *name, *WORKER_FLAGS))
+
+
+def worker_actions(settings: Settings) -> Command:
+    """The worker for short work: never behind a long apply."""
+    name = ("-Q", "proxmox,default", "-n", "actions@%h", "--pool", "threads", "-c", str(settings.action_threads))
+    return Command("worker_actions", (*CELERY, "-A", "app.celery_app", "worker", *name, *WORKER_FLAGS))
+
+
+def worker_all(settings: Settings, queues: str | None) -> Command:
+    """One worker alone: all queues unless told."""
+    chosen = ("-Q", queues) if queues else ()
+    return Command("worker", (*CELERY, "-A", "app.celery_app", "worker", *chosen, "-c", str(settings.terraform_workers), *WORKER_FLAGS))
+
+
+def beat(settings: Settings) -> Command:
+    """The clock: it only rings."""
+    schedule = ("-s", str(settings.data_dir / "beat" / "schedule"), "--pidfile=")
+    return Command("beat", (*CELERY, "-A", LIGHT_APP, "beat", *schedule, "--loglevel", "WARNING"))
+
+
+def flower(settings: Settings) -> Command:
+    """Flower, always behind a password."""
+    place = (f"--address={settings.flower_bind}", f"--port={settings.flower_port}", "--conf=/dev/null")
+    auth = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
+    return Command("flower", (*CELERY, "-A", LIGHT_APP, "flower", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
+
+
+def simulator(settings: Settings, port: int, control_port: int | None) -> Command:
+    """The simulated cluster."""
+    argv = [sys.executable, "-m", "simulator", "--dir", str(settings.simulator_dir), "--port", str(port)]
+    argv += ["--time-scale", str(settings.sim_time_scale)]
+    if control_port is not None:
+        argv += ["--control-port", str(control_port)]
+    if settings.sim_clone_seconds is not None:
+        argv += ["--clone-seconds", str(settings.sim_clone_seconds)]
+    return Command("simulator", tuple(argv))
+
+
+def prepare() -> Command:
+    """Migrations, the first rows, Terraform's skeleton: one process that ends."""
+    return Command("prepare", (sys.executable, str(ROOT / "run.py"), "prepare"))
+
+
+def environment(settings: Settings, command: Command) -> dict[str, str]:
+    """The environment of a part: ours, with places that can be written."""
+    env = dict(os.environ) | command.extra
+    home = env.get("HOME", "")
+    if not home or not os.access(home, os.W_OK | os.X_OK):
+        env["HOME"] = str(settings.data_dir / "home")
+    env["TMPDIR"] = str(settings.data_dir / "tmp")
+    env["DATA_DIR"] = str(settings.data_dir)
+    env["PYTHONUNBUFFERED"] = "1"
+    # Parts run in the repository: what was found from where the person stood is named.
+    beside = Path.cwd() / ".env"
+    if "ENV_FILE" not in env and beside.is_file():
+        env["ENV_FILE"] = str(beside)
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    return env
+
+
+def execute(settings: Settings, command: Command) -> None:
+    """Become that part. Does not return."""
+    env = environment(settings, command)
+    os.chdir(ROOT)
+    os.execve(command.argv[0], list(command.argv), env)
