@@ -7,9 +7,9 @@ Standard library only. What is already right is left alone: a second call takes 
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells the person
+if sys.version_info < (3, 11):
     sys.exit(
-        "Python 3.11 or newer is needed; this is %s. Call a newer one, for example: make PYTHON=python3.12 run"  # noqa: UP031
+        "Python 3.11 or newer is needed; this is %s. Call a newer one, for example: make PYTHON=python3.12 run"
         % sys.version.split()[0]
     )
 

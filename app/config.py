@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE_FILE = "instance.json"
@@ -138,8 +147,7 @@ class Settings(BaseModel):
         return (
             self.source("redis_host") in outside
             or self.source("redis_url") in outside
-            or self.celery_broker_url.startswith(("redis", "unix"))
-            and self.source("celery_broker_url") in outside
+            or (self.celery_broker_url.startswith(("redis", "unix")) and self.source("celery_broker_url") in outside)
         )
 
     @property

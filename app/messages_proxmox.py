@@ -15,16 +15,24 @@ MESSAGES: dict[str, LazyString] = {
     "proxmox_unreachable_timeout": _l("%(endpoint)s did not answer in time."),
     "proxmox_unreachable_no_route": _l("There is no route to %(endpoint)s."),
     "proxmox_unreachable_not_tls": _l("What answers at %(endpoint)s does not speak TLS."),
-    "proxmox_unreachable_gateway": _l("A proxy before %(endpoint)s answers in its place: the cluster behind it does not."),
+    "proxmox_unreachable_gateway": _l(
+        "A proxy before %(endpoint)s answers in its place: the cluster behind it does not."
+    ),
     "proxmox_not_proxmox": _l("A web server answers at %(endpoint)s, but it is not the Proxmox API."),
     "proxmox_node_offline": _l("The node does not answer; the rest of the cluster does."),
     "proxmox_certificate": _l("The certificate of %(endpoint)s is not accepted: %(reason)s."),
     "proxmox_certificate_expired": _l("The certificate of %(endpoint)s has expired."),
     "proxmox_certificate_not_yet_valid": _l("The certificate of %(endpoint)s is not valid yet: a clock is wrong."),
     "proxmox_certificate_wrong_host": _l("The certificate does not name the host in %(endpoint)s."),
-    "proxmox_certificate_unknown_issuer": _l("The certificate of %(endpoint)s is signed by an authority that is not trusted here."),
-    "proxmox_certificate_fingerprint": _l("%(endpoint)s shows a certificate with another fingerprint than the one pinned."),
-    "proxmox_unauthorized": _l("Proxmox refuses the API token %(auth_id)s: unknown, expired or the wrong secret (401)."),
+    "proxmox_certificate_unknown_issuer": _l(
+        "The certificate of %(endpoint)s is signed by an authority that is not trusted here."
+    ),
+    "proxmox_certificate_fingerprint": _l(
+        "%(endpoint)s shows a certificate with another fingerprint than the one pinned."
+    ),
+    "proxmox_unauthorized": _l(
+        "Proxmox refuses the API token %(auth_id)s: unknown, expired or the wrong secret (401)."
+    ),
     "proxmox_unauthorized_password": _l("Proxmox refuses %(auth_id)s: the user or the password is wrong (401)."),
     "proxmox_unauthorized_second_factor": _l("%(auth_id)s needs a second factor, which a program cannot give."),
     "proxmox_forbidden": _l("The account lacks the privilege %(privilege)s on %(path)s."),
@@ -40,7 +48,9 @@ MESSAGES: dict[str, LazyString] = {
     "bad_ca": _l("This is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)."),
     "bad_fingerprint": _l("A SHA-256 fingerprint has 64 hexadecimal digits."),
     "secret_of_other_account": _l("The account changed: enter the secret of %(auth_id)s."),
-    "secret_for_other_endpoint": _l("The address changed: enter the secret again, the stored one is not sent to another host."),
+    "secret_for_other_endpoint": _l(
+        "The address changed: enter the secret again, the stored one is not sent to another host."
+    ),
     "range_reversed": _l("%(high)s comes before %(low)s."),
     "vmid_range_cuts": _l("VMID %(vmid)s is given out already and must stay inside the range."),
     # networks
@@ -61,7 +71,9 @@ MESSAGES: dict[str, LazyString] = {
     "template_name_taken": _l("Another template with the name “%(name)s” (VMID %(vmid)s) is offered."),
     # placement
     "template_node_offline": _l("The template is on %(node)s, which is offline."),
-    "template_on_other_node": _l("The template lies on a local storage of %(template_node)s and cannot be cloned to %(node)s."),
+    "template_on_other_node": _l(
+        "The template lies on a local storage of %(template_node)s and cannot be cloned to %(node)s."
+    ),
     "node_unknown": _l("There is no node “%(node)s”."),
     "node_offline": _l("%(node)s is offline."),
     "bridge_not_on_node": _l("%(node)s has no bridge %(bridge)s."),
@@ -79,10 +91,14 @@ MESSAGES: dict[str, LazyString] = {
     "server_not_made": _l("%(server)s has no finished VM to switch (%(status)s)."),
     "server_not_running": _l("The server is not running (%(status)s)."),
     "vm_missing": _l("Proxmox has no VM %(vmid)s any more."),
-    "not_ours": _l("VM %(vmid)s (%(name)s) does not carry this server's mark: somebody else's VM has its number. Nothing was sent."),
+    "not_ours": _l(
+        "VM %(vmid)s (%(name)s) does not carry this server's mark: somebody else's VM has its number. Nothing was sent."
+    ),
     "action_task_failed": _l("Proxmox's task failed: %(reason)s."),
     "shutdown_timeout": _l("The guest did not shut down in time."),
-    "outcome_unknown": _l("It is not known whether Proxmox carried out the %(action)s; it shows “%(status)s”. It was not sent again."),
+    "outcome_unknown": _l(
+        "It is not known whether Proxmox carried out the %(action)s; it shows “%(status)s”. It was not sent again."
+    ),
     "action_succeeded": _l("%(servers)s: %(action)s done."),
     "action_failed": _l("%(servers)s: %(action)s failed."),
     "actions_succeeded": _l("%(action)s done on %(done)s servers."),
@@ -100,16 +116,28 @@ HINTS: dict[str, LazyString] = {
     "proxmox_unreachable_gateway": _l("Check the proxy, or give the node's own address and port 8006."),
     "proxmox_not_proxmox": _l("Check host and port: Proxmox listens on 8006."),
     "proxmox_node_offline": _l("Check the node's power and network; it is asked again every ten seconds."),
-    "proxmox_certificate": _l("Give the CA of the cluster (/etc/pve/pve-root-ca.pem), or pin the certificate's fingerprint."),
+    "proxmox_certificate": _l(
+        "Give the CA of the cluster (/etc/pve/pve-root-ca.pem), or pin the certificate's fingerprint."
+    ),
     "proxmox_certificate_expired": _l("Renew it on the node: pvecm updatecerts --force, then restart pveproxy."),
     "proxmox_certificate_wrong_host": _l("Use a host name that the certificate names, or pin its fingerprint."),
-    "proxmox_certificate_unknown_issuer": _l("Paste the CA of the cluster (/etc/pve/pve-root-ca.pem), or pin the certificate's fingerprint."),
-    "proxmox_certificate_fingerprint": _l("Compare with Node › System › Certificates in Proxmox. If nobody renewed it, somebody may stand in between."),
-    "proxmox_unauthorized": _l("Make a new token in Datacenter › Permissions › API Tokens and enter its id and secret."),
+    "proxmox_certificate_unknown_issuer": _l(
+        "Paste the CA of the cluster (/etc/pve/pve-root-ca.pem), or pin the certificate's fingerprint."
+    ),
+    "proxmox_certificate_fingerprint": _l(
+        "Compare with Node › System › Certificates in Proxmox. If nobody renewed it, somebody may stand in between."
+    ),
+    "proxmox_unauthorized": _l(
+        "Make a new token in Datacenter › Permissions › API Tokens and enter its id and secret."
+    ),
     "proxmox_unauthorized_password": _l("Check realm and password, or use an API token."),
     "proxmox_unauthorized_second_factor": _l("Use an API token: Datacenter › Permissions › API Tokens."),
-    "proxmox_forbidden": _l("Give the account's role %(privilege)s on %(path)s in Datacenter › Permissions; a token with privilege separation needs its own."),
-    "proxmox_missing_privileges": _l("Add them to the account's role in Datacenter › Permissions; a token with privilege separation needs its own."),
+    "proxmox_forbidden": _l(
+        "Give the account's role %(privilege)s on %(path)s in Datacenter › Permissions; a token with privilege separation needs its own."
+    ),
+    "proxmox_missing_privileges": _l(
+        "Add them to the account's role in Datacenter › Permissions; a token with privilege separation needs its own."
+    ),
     "proxmox_not_found": _l("It was probably removed or moved in Proxmox; the lists here follow within ten seconds."),
     "cluster_in_use": _l("Delete these servers first."),
     "network_in_use": _l("Delete these servers first, or make another network the default."),

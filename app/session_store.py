@@ -91,6 +91,12 @@ class BrowserSessions(RedisSessionInterface):  # type: ignore[misc]
             # What the view just did (a sign-in) would be forgotten at once: the next request says so.
             app.logger.warning("session_not_saved")
 
+    def rotate(self, session: BrowserSession) -> None:
+        """Empty the session and give it a new id; Flask-Session's own does nothing to an empty one."""
+        self._delete_session(self._get_store_id(session.sid))
+        session.clear()
+        session.sid = self._generate_sid(self.sid_length)
+
     def should_set_storage(self, app: Flask, session: BrowserSession) -> bool:
         return bool(session.modified)
 

@@ -14,9 +14,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; the exit code. Raises ConfigError, Refusal."""
     match args.command:
         case "token":
-            return _print(lambda: _users().issue_token(args.username, args.name))
+            return _print(lambda: _issue_token(args.username, args.name))
         case "user":
-            return _print(lambda: _users().add_user(args.username, args.role))
+            return _print(lambda: _add_user(args.username, args.role))
         case "migrate" | "prepare":
             return _with_application(lambda settings: _prepare(settings, skeleton=args.command == "prepare"))
     settings = load_settings()
@@ -35,6 +35,18 @@ def run(args: argparse.Namespace) -> int:
     }[args.command](settings)
     parts.execute(settings, command)
     return 0
+
+
+def _issue_token(username: str, name: str) -> str:
+    from app.services import users
+
+    return users.issue_token(username, name)
+
+
+def _add_user(username: str, role: str) -> str:
+    from app.services import users
+
+    return users.add_user(username, role)
 
 
 def _flower(settings: Settings) -> parts.Command:
@@ -67,12 +79,6 @@ def _warm_terraform(settings: Settings) -> None:
         print(f"Terraform is not ready: {exc.detail or exc.code}", file=sys.stderr)
 
 
-def _users():  # type: ignore[no-untyped-def]  # a module
-    from app.services import users
-
-    return users
-
-
 def _print(ask: Callable[[], str]) -> int:
     return _with_application(lambda _settings: print(ask()))
 
@@ -83,11 +89,11 @@ def _with_application(action: Callable[[Settings], None]) -> int:
 
     from sqlalchemy.exc import OperationalError
 
-    from app import create_app
     from app.errors import AppError
+    from app.services.context import application
 
     try:
-        with create_app(settings).app_context():
+        with application(settings):
             action(settings)
     except AppError as exc:
         print(exc.detail or exc.code, file=sys.stderr)

@@ -5,7 +5,6 @@ from typing import Any
 
 from app.config import Settings
 from launcher.instance import ADMIN, ADMIN_PASSWORD_FILE, Pids, read_json
-from launcher.screen import url, web_url
 
 NAMES = ("web", "worker", "worker_actions", "beat", "flower", "postgres", "valkey", "simulator")
 
@@ -15,8 +14,8 @@ def info(settings: Settings) -> dict[str, Any]:
     pids = Pids(settings.data_dir)
     alive = {name: pids.alive(name) for name in NAMES}
     return {
-        "web": web_url(settings) if alive["web"] else None,
-        "flower": url(settings.flower_bind, settings.flower_port) if alive["flower"] else None,
+        "web": pids.urls.get("web") if alive["web"] else None,
+        "flower": pids.urls.get("flower") if alive["flower"] else None,
         "data_dir": str(settings.data_dir),
         "admin": {"username": ADMIN, "password_file": _existing(settings.data_dir / ADMIN_PASSWORD_FILE)},
         "pids": alive,
@@ -34,7 +33,7 @@ def _simulator(settings: Settings) -> dict[str, Any] | None:
         "token_id": connection.get("token_id"),
         "token_file": str(directory / "token"),
         "ca_file": connection.get("ca"),
-        "control": connection.get("control") if settings.sim_control else None,
+        "control": connection.get("control"),
     }
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.config import INSTANCE_FILE, ConfigError, Settings
+from app.config import INSTANCE_FILE, Settings
 from embedded.process import is_same, start_time
 
 PIDS_FILE = "pids.json"
@@ -169,22 +169,28 @@ class Pids:
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / PIDS_FILE
         content = read_json(self.path)
-        self.entries = {k: (int(v[0]), int(v[1])) for k, v in content.items() if isinstance(v, list) and len(v) == 2}
+        self.entries = {k: (int(v[0]), int(v[1])) for k, v in content.get("pids", {}).items()}
+        self.urls: dict[str, str] = content.get("urls", {})
+
+    def begin(self, urls: dict[str, str]) -> None:
+        """Record that this process starts an instance which will answer there."""
+        self.entries, self.urls = {}, urls
+        self.note("run", os.getpid())
 
     def note(self, name: str, pid: int) -> None:
         """Record a process that was just started."""
         self.entries[name] = (pid, start_time(pid) or 0)
-        write_json(self.path, {k: list(v) for k, v in self.entries.items()})
+        self._write()
 
     def forget(self) -> None:
         """Record that nothing runs."""
         self.entries = {}
-        write_json(self.path, {})
+        self._write()
 
     def alive(self, name: str) -> int | None:
         """The pid while that process lives."""
         pid, began = self.entries.get(name, (0, 0))
         return pid if pid and is_same(pid, began) else None
 
-
-__all__ = ["ADMIN", "ADMIN_PASSWORD_FILE", "ConfigError", "Instance", "Pids", "Refusal", "check_ports", "locked", "make_directories"]
+    def _write(self) -> None:
+        write_json(self.path, {"pids": {k: list(v) for k, v in self.entries.items()}, "urls": self.urls})

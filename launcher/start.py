@@ -16,7 +16,7 @@ from launcher import logs, parts
 from launcher.instance import Instance, Pids, check_ports, locked, make_directories, read_json, write_json
 from launcher.parts import Command, environment
 from launcher.probe import HttpProbe, PortProbe
-from launcher.screen import complain, say, welcome
+from launcher.screen import complain, say, url, welcome
 from launcher.supervisor import Child, NotStarted, Stopped, Supervisor
 
 STOP_ORDER = (
@@ -61,7 +61,8 @@ class Start:
     def run(self) -> int:
         """Start, watch, stop; the exit code."""
         code = 0
-        self.supervisor.pids.note("run", os.getpid())
+        flower = url(self.settings.flower_bind, self.settings.flower_port)
+        self.supervisor.pids.begin({"web": url(self.settings.bind, self.settings.port), "flower": flower})
         try:
             self._bring_up()
             welcome(self.settings)

@@ -31,7 +31,11 @@ def cidr_fault(text: str) -> Fault | None:
             meant = IPv4Network(text.strip(), strict=False) if "/" in text else None
         except ValueError:
             meant = None
-        return ("cidr", "cidr_host_bits", {"meant": str(meant)}) if meant else ("cidr", "cidr_malformed", {"cidr": text[:60]})
+        return (
+            ("cidr", "cidr_host_bits", {"meant": str(meant)})
+            if meant
+            else ("cidr", "cidr_malformed", {"cidr": text[:60]})
+        )
     prefix = IPv4Network(text.strip()).prefixlen
     if not MIN_PREFIX <= prefix <= MAX_PREFIX:
         return ("cidr", "cidr_prefix", {"low": MIN_PREFIX, "high": MAX_PREFIX})

@@ -23,7 +23,7 @@ class Cluster(Versioned, Base):
     vmid_high: Mapped[int] = mapped_column(default=8999)
     embedded: Mapped[bool] = mapped_column(default=False)  # the simulated cluster of this installation
     enabled: Mapped[bool] = mapped_column(default=True)
-    status: Mapped[str] = mapped_column(String(24), default="unknown")  # unknown, online, or an error code
+    status: Mapped[str] = mapped_column(String(48), default="unknown")  # unknown, online, or an error code
     status_detail: Mapped[str] = mapped_column(String(500), default="")
     status_args: Mapped[Json] = mapped_column(default=dict)
     release: Mapped[str] = mapped_column(String(32), default="")

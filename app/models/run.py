@@ -104,6 +104,7 @@ class RunLog(Base):
     fence: Mapped[int]
     phase: Mapped[str] = mapped_column(String(40))
     start: Mapped[int] = mapped_column(BigInteger)
+    raw_length: Mapped[int] = mapped_column(default=0)  # bytes of the output it was made from
     log_offset: Mapped[int] = mapped_column(BigInteger)
     length: Mapped[int]  # bytes of UTF-8
     first_line: Mapped[int] = mapped_column(BigInteger)  # number of its first line, from 1

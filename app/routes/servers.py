@@ -198,6 +198,7 @@ def power(name: str) -> Response:
 def bulk() -> Response:
     names, kind = request.form.getlist("names"), _kind()
     with unit_of_work() as uow:
-        actions.request_many(uow, current_actor(), names, kind)
+        group, found = actions.request_many(uow, current_actor(), names, kind)
+    actions.announce_group(group, found)
     count = ngettext("%(num)d server", "%(num)d servers", len(names))
     return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for(".index"))

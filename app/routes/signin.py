@@ -30,8 +30,7 @@ def sign_in(username: str, password: str) -> User:
             found = sessions.signed_in(uow, found.id, password, address)
     if found is None:
         raise BadCredentials
-    session.clear()
-    current_app.session_interface.regenerate(browser_session())  # type: ignore[attr-defined]  # Flask-Session's
+    current_app.session_interface.rotate(browser_session())  # type: ignore[attr-defined]  # our own interface
     login_user(found)
     g.pop("actor", None)
     return found

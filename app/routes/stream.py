@@ -1,19 +1,24 @@
 """Server-Sent Events: everything the reader may see, notifications alone, and the log of one run."""
 
+from collections.abc import Callable, Iterable
+
 from flask import Blueprint, Flask, Response, current_app, g, request
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from app import metrics
 from app.domain.permissions import Permission
+from app.domain.run_state import FINAL
 from app.extensions import db
 from app.models import User
-from app.routes.access import browser_session, open_to_all, user_or_none
-from app.services import tokens
+from app.routes.access import browser_session, current_actor, open_to_all, user_or_none
+from app.services import runs, tokens
 from app.streaming.broker import TYPES, Broker, Client, Feed, Rights
+from app.streaming.log_feed import LogFeed, Piece
 
 bp = Blueprint("stream", __name__)
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+CHUNK = 256 * 1024
 ENDS_STREAM = "answers 204 to somebody who is not signed in: that ends an EventSource for good"
 
 
@@ -49,7 +54,8 @@ def _topics(text: str) -> frozenset[str]:
     return wanted or TYPES
 
 
-def _stream(topics: frozenset[str]) -> Response:
+def _open(topics: frozenset[str], feed: Callable[[Broker, Client], Iterable[bytes]]) -> Response:
+    """Subscribe, then make the feed: nothing falls between the two. No database connection is kept."""
     user = user_or_none()
     if user is None or request.method == "HEAD":
         return Response(status=204)
@@ -58,12 +64,22 @@ def _stream(topics: frozenset[str]) -> Response:
         if not one.subscribe(client):
             one.unsubscribe(client)
             return Response(status=204)
-        missed = one.replay(client, request.headers.get("Last-Event-ID") or request.args.get("last"))
+        made = feed(one, client)
     except BaseException:
         one.unsubscribe(client)
         raise
-    db.session.remove()
-    return Response(Feed(one, client, missed), mimetype="text/event-stream", headers=HEADERS)
+    finally:
+        db.session.remove()
+    return Response(made, mimetype="text/event-stream", headers=HEADERS)
+
+
+def _stream(topics: frozenset[str]) -> Response:
+    last = request.headers.get("Last-Event-ID") or request.args.get("last")
+    return _open(topics, lambda one, client: Feed(one, client, one.replay(client, last)))
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
 @bp.get("/api/stream")
@@ -76,6 +92,28 @@ def events() -> Response:
 @open_to_all(ENDS_STREAM)
 def notifications() -> Response:
     return _stream(frozenset({"notification"}))
+
+
+@bp.get("/api/runs/<int:run_id>/log/stream")
+@open_to_all(ENDS_STREAM)
+def run_log(run_id: int) -> Response:
+    user, app = user_or_none(), current_app._get_current_object()  # type: ignore[attr-defined]  # behind the proxy
+    if user is None:
+        return Response(status=204)
+    actor = current_actor()
+    runs.get(db.session(), actor, run_id)
+
+    def read(offset: int) -> Piece:
+        with app.app_context(), Session(db.engine) as session:
+            run = runs.get(session, actor, run_id)
+            # The state first: what was written before a final state is in the text read after it.
+            state = run.state
+            text, end = runs.log_text(session, run, offset, CHUNK)
+            return Piece(text, end, state.value if state in FINAL else None)
+
+    begin = _number(request.headers.get("Last-Event-ID") or request.args.get("offset"))
+    topics = frozenset({f"log:{run_id}", f"run:{run_id}"})
+    return _open(topics, lambda one, client: LogFeed(one, client, read, begin))
 
 
 def init_app(app: Flask) -> None:

@@ -46,6 +46,7 @@ def take_over(context: RunContext) -> None:
     _take_lock(context)
     if former:
         context.note("took_over", waited_s=round(time.monotonic() - began, 1))
+    context.take_in_log()
     take_in(context)
 
 

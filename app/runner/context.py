@@ -67,6 +67,10 @@ class RunContext:
                 self.reason = reason
         self.keeper.stop()
 
+    def told_to_stop(self) -> bool:
+        """True once somebody gave a reason; other threads do."""
+        return self.reason is not None
+
     def proxmox(self) -> ProxmoxClient:
         """Return a client of this thread's own."""
         return ProxmoxClient(self.facts.access)
@@ -105,7 +109,7 @@ class RunContext:
 
         Raises KeeperGone, Fenced.
         """
-        if self.reason:
+        if self.told_to_stop():
             return -1
         out = self.folder / f"{phase}.out"
         out.touch(mode=0o600)
@@ -114,7 +118,7 @@ class RunContext:
         poll.register(tail.fd, select.POLLIN)
         poll.register(self.keeper.sock, select.POLLIN)
         self.keeper.start(argv, self.folder, self._environment(), phase)
-        if self.reason:  # a stop that came while it started
+        if self.told_to_stop():  # meanwhile
             self.keeper.stop()
         code: int | None = None
         try:
@@ -145,11 +149,11 @@ class RunContext:
                 return
             parsed = list(events.parse(data))
             finished = {slug for e in parsed if (slug := events.done(e))}
-            text = "".join(t for e in parsed if (t := events.readable(e))).replace("\x00", "")
+            text = "".join(t for e in parsed if (t := events.readable(e, phase.startswith("apply")))).replace("\x00", "")
             if text:
                 count = len(self.done | finished) if total is not None else None
                 # The file is the buffer: while the database is away the same offset goes out with the next line.
-                if not self._ship(LogPiece(phase, start, text, count, total), 600.0 if at_end else 0.0):
+                if not self._ship(LogPiece(phase, start, text, len(data), None, count, total), 600.0 if at_end else 0.0):
                     return
             self.done |= finished
             tail.taken(data)
@@ -160,6 +164,20 @@ class RunContext:
         text = path.read_text("utf-8", "replace").replace("\x00", "").strip() if path.exists() else ""
         if text:
             self._ship(LogPiece(f"{phase}-stderr"[:40], 0, text[-20_000:] + "\n"), 600.0)
+
+    def take_in_log(self) -> None:
+        """Add what a former runner of this run did not live to log, from its output files."""
+        for path in sorted(self.folder.glob("*.out"), key=lambda p: p.stat().st_mtime):
+            phase, _, rest = path.stem.partition("-")
+            of_fence = int(rest.partition("-")[0]) if rest.partition("-")[0].isdigit() else self.fence
+            if of_fence >= self.fence or phase not in ("plan", "apply"):
+                continue
+            known = patient(lambda uow, f=of_fence, p=path.stem: run_execution.logged_until(uow, self.run_id, f, p))  # type: ignore[misc]  # bound now
+            data = path.read_bytes()[known:]
+            parsed = list(events.parse(data))
+            text = "".join(t for e in parsed if (t := events.readable(e, phase == "apply"))).replace("\x00", "")
+            if text:
+                self._ship(LogPiece(path.stem, known, text, len(data), of_fence), 600.0)
 
     def events_of(self, phase: str) -> list[dict[str, object]]:
         """Return all events of a phase."""

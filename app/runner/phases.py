@@ -91,7 +91,7 @@ def _plan(context: RunContext, key: str, adopting: bool) -> str:
     plan = [Planned(c.address, c.slug, names.get(c.slug, c.slug), c.action, c.reason, shown.get(c.address, ())) for c in found]
     if not _store_and_decide(context, plan, adopting):
         return DONE
-    return _apply(context, f"apply-{key}", len(plan))
+    return _apply(context, f"apply-{key}", {c.slug for c in plan})
 
 
 def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bool) -> bool:
@@ -123,7 +123,7 @@ def _apply_approved(context: RunContext, key: str) -> str:
     if not patient(_inputs_stored(context)):
         raise RunFailed("plan_stale")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
-    return _apply(context, f"apply-{key}", len(saved.changes))
+    return _apply(context, f"apply-{key}", {events.slug_of(address) or address for address, _ in saved.changes})
 
 
 def _approved(context: RunContext) -> Callable[[UnitOfWork], PlanFile | None]:
@@ -143,12 +143,12 @@ def _inputs_stored(context: RunContext) -> Callable[[UnitOfWork], bool]:
     return work
 
 
-def _apply(context: RunContext, phase: str, total: int) -> str:
+def _apply(context: RunContext, phase: str, planned: set[str]) -> str:
     with context.proxmox() as client:
         _check_again(context, client)
     parallelism = patient(lambda uow: slots.held(uow, runs.locked(uow, context.run_id)))
-    context.done.clear()
-    code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=total)
+    context.done = set(context.slugs) - planned
+    code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
     return _after(context, phase, code, applied=True)
 
 

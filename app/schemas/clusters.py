@@ -74,7 +74,9 @@ class ClusterInput(Strict):
     name: Name
     endpoint: Endpoint
     auth_id: Annotated[str, Field(max_length=128), AfterValidator(_auth_id)]
-    secret: Annotated[SecretStr | None, Field(max_length=1024), BeforeValidator(_secret), BeforeValidator(none_if_empty)] = None
+    secret: Annotated[
+        SecretStr | None, Field(max_length=1024), BeforeValidator(_secret), BeforeValidator(none_if_empty)
+    ] = None
     ca_pem: Annotated[Pem | None, Empty] = None
     fingerprint: Annotated[Fingerprint | None, Empty] = None
     vmid_low: Vmid = 200

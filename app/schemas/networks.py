@@ -68,7 +68,7 @@ class NetworkInput(Strict):
     vlan: Annotated[Vlan | None, Empty] = None
     cidr: Annotated[str, Field(max_length=43), AfterValidator(_stripped)]
     gateway: Annotated[Address | None, Empty] = None
-    dns_servers: DnsServers = []
+    dns_servers: DnsServers = Field(default_factory=list)
     dns_domain: Annotated[Annotated[str, AfterValidator(_domain)] | None, Empty] = None
     range_low: Annotated[Address | None, Empty] = None
     range_high: Annotated[Address | None, Empty] = None

@@ -6,54 +6,29 @@ list. What is not idempotent is never sent twice. Every write carries the claim'
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
 from app.adapters import results
+from app.adapters.crypto import Undecryptable
 from app.adapters.proxmox.client import ProxmoxClient, upid_node
 from app.adapters.proxmox.errors import refused
-from app.adapters.proxmox.types import Access, VmStatus
-from app.config import get_settings
+from app.adapters.proxmox.types import VmStatus
 from app.domain.action_state import IDEMPOTENT, ActionKind, ActionState
 from app.domain.server_status import ServerStatus
 from app.errors import Fenced, ProxmoxError, ProxmoxNotFound, ProxmoxUnreachable
-from app.extensions import db
 from app.log import get_logger
-from app.models import Action, Cluster, Server
-from app.services import action_doubt, actions, clusters, run_settlement, runs
+from app.models import Action, Server
+from app.services import action_doubt, action_lease, actions, clusters, run_settlement, runs
+from app.services.action_lease import Job
 from app.services.uow import unit_of_work
 
 log = get_logger(__name__)
 RENEW_S = 5.0
-# A worker's thread waits so long for a task; then the sweeper's next bell goes on, so that fifty slow shutdowns do
-# not hold every thread.
-PATIENCE_S, PATIENCE_CROWDED_S = 20.0, 4.0
 # A task whose cluster has not answered for so long ends "outcome unknown".
 SILENT_S = 300.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a claim hands over; `sent_at` without `upid` means in doubt."""
-
-    action_id: int
-    task_id: UUID
-    fence: int
-    kind: ActionKind
-    server_id: int
-    workspace_id: int
-    vmid: int
-    node: str
-    marker: str
-    access: Access
-    upid: str | None
-    sent_at: datetime | None
-    age_s: float
-    patience_s: float
 
 
 @dataclass(frozen=True)
@@ -70,49 +45,25 @@ class Outcome:
 
 def execute(task_id: str) -> None:
     """Carry out an action, as far as it goes now. A second delivery finds it claimed and returns."""
-    job = _claim(UUID(task_id))
+    job = action_lease.claim(UUID(task_id))
     if job is None:
         return
     in_doubt = job.upid is None and job.sent_at is not None
     log.info("action_claimed", action_id=job.action_id, kind=job.kind.value, fence=job.fence, in_doubt=in_doubt)
     try:
-        with ProxmoxClient(job.access) as proxmox:
+        with clusters.connection(job.cluster) as proxmox:
             outcome = _carry_out(proxmox, job)
     except Fenced:
         log.warning("action_fenced", action_id=job.action_id, fence=job.fence)
         return
     except ProxmoxError as exc:
         outcome = _failed(exc)
+    except Undecryptable as exc:
+        outcome = Outcome(False, exc.code)
     if outcome is None:
-        _hand_over(job)
+        action_lease.hand_over(job)
     else:
         _finish(job, outcome)
-
-
-def _claim(task_id: UUID) -> Job | None:
-    dead = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, actions.LEASE_DEAD_S)
-    with Session(db.engine, expire_on_commit=False) as session, session.begin():
-        action = session.scalars(
-            update(Action)
-            .where(Action.task_id == task_id, Action.state.in_(actions.OPEN), or_(Action.lease_at.is_(None), Action.lease_at < dead))
-            .values(
-                fence=Action.fence + 1, lease_at=func.clock_timestamp(), state=ActionState.RUNNING,
-                started_at=func.coalesce(Action.started_at, func.clock_timestamp()), version=Action.version + 1,
-            )
-            .returning(Action)
-        ).one_or_none()  # fmt: skip
-        if action is None:
-            return None
-        server = session.get_one(Server, action.server_id)
-        cluster = session.get_one(Cluster, server.cluster_id)
-        crowded = (session.scalar(select(func.count()).select_from(Action).where(Action.state.in_(actions.OPEN))) or 0) > get_settings().action_threads // 2
-        began = action.sent_at or action.started_at
-        age_s = session.scalar(select(func.extract("epoch", func.clock_timestamp() - began))) if began else 0
-        return Job(
-            action.id, task_id, action.fence, action.kind, server.id, server.workspace_id, server.vmid, server.node_name,
-            server.marker, clusters.access(cluster), action.upid, action.sent_at, float(age_s or 0),
-            PATIENCE_CROWDED_S if crowded else PATIENCE_S,
-        )  # fmt: skip
 
 
 # ---- with Proxmox
@@ -120,11 +71,11 @@ def _carry_out(proxmox: ProxmoxClient, job: Job) -> Outcome | None:
     upid = job.upid
     if upid is None and job.sent_at is not None:
         try:
-            upid = action_doubt.find(proxmox, job.node, job.vmid, job.action_id, job.access.auth_id)
+            upid = action_doubt.find(proxmox, job.node, job.vmid, job.action_id, job.cluster.auth_id)
         except ProxmoxUnreachable:
             return _silence(job)
         if upid is not None:
-            _write(job, upid=upid)
+            action_lease.write(job, upid=upid)
         elif job.kind not in IDEMPOTENT:
             return _unknown(proxmox, job)
     if upid is None:
@@ -149,18 +100,18 @@ def _send(proxmox: ProxmoxClient, job: Job) -> str | Outcome:
         return Outcome(True, detail="nothing to do", seen=status, node=node)
     if job.kind not in IDEMPOTENT and not status.running:
         return Outcome(False, "server_not_running", {"status": status.status}, seen=status, node=node)
-    _write(job, sent_at=func.clock_timestamp())
+    action_lease.write(job, sent_at=func.clock_timestamp())
     try:
         upid = proxmox.power(node, job.vmid, job.kind)
     except ProxmoxError as exc:
         if refused(exc):
             return _failed(exc, seen=status, node=node)
         log.warning("action_in_doubt", action_id=job.action_id, code=exc.code)
-        found = action_doubt.find_patiently(proxmox, node, job.vmid, job.action_id, job.access.auth_id)
+        found = action_doubt.find_patiently(proxmox, node, job.vmid, job.action_id, job.cluster.auth_id)
         if found is None:
             return _unknown(proxmox, job)
         upid = found
-    _write(job, upid=upid)
+    action_lease.write(job, upid=upid)
     return upid
 
 
@@ -187,7 +138,7 @@ def _wait(proxmox: ProxmoxClient, job: Job, upid: str) -> Outcome | None:
         if now - begun > job.patience_s:
             return None
         if now - renewed > RENEW_S:
-            _write(job)
+            action_lease.write(job)
             renewed = now
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
@@ -204,7 +155,14 @@ def _unknown(proxmox: ProxmoxClient, job: Job) -> Outcome:
     seen, node = _look(proxmox, job)
     if seen is not None and job.kind in IDEMPOTENT and (job.kind == ActionKind.START) == seen.running:
         return Outcome(True, detail="judged by what Proxmox shows", seen=seen, node=node)
-    return Outcome(False, "outcome_unknown", {"action": job.kind.value, "status": seen.status if seen else "unknown"}, "", seen, node)
+    return Outcome(
+        False,
+        "outcome_unknown",
+        {"action": job.kind.value, "status": seen.status if seen else "unknown"},
+        "",
+        seen,
+        node,
+    )
 
 
 def _locate(proxmox: ProxmoxClient, job: Job) -> tuple[str, VmStatus]:
@@ -246,27 +204,6 @@ def _failed(exc: ProxmoxError, seen: VmStatus | None = None, node: str | None = 
 
 
 # ---- with the database
-def _write(job: Job, **values: Any) -> None:
-    """Write under the fence, and renew the lease. Raises Fenced when somebody else holds the action now."""
-    with db.engine.begin() as conn:
-        done = conn.execute(
-            update(Action)
-            .where(Action.id == job.action_id, Action.fence == job.fence, Action.state == ActionState.RUNNING)
-            .values(lease_at=func.clock_timestamp(), **values)
-        )
-    if done.rowcount != 1:
-        raise Fenced(f"action {job.action_id}")
-
-
-def _hand_over(job: Job) -> None:
-    with db.engine.begin() as conn:
-        conn.execute(
-            update(Action)
-            .where(Action.id == job.action_id, Action.fence == job.fence, Action.state == ActionState.RUNNING)
-            .values(lease_at=None, bell_at=func.clock_timestamp())
-        )
-
-
 def _finish(job: Job, outcome: Outcome) -> None:
     """Settle action, server, events and notifications in one transaction; then Celery's result, best effort."""
     with unit_of_work() as uow:
@@ -295,7 +232,11 @@ def _finish(job: Job, outcome: Outcome) -> None:
 
 def _show(server: Server, outcome: Outcome) -> None:
     """Take over what Proxmox shows, unless a run has the server's lifecycle."""
-    if outcome.seen is None or server.busy_run_id is not None or server.status in (ServerStatus.CREATING, ServerStatus.DELETING):
+    if (
+        outcome.seen is None
+        or server.busy_run_id is not None
+        or server.status in (ServerStatus.CREATING, ServerStatus.DELETING)
+    ):
         return
     paused = outcome.seen.running and outcome.seen.qmp in ("paused", "suspended")
     running = ServerStatus.PAUSED if paused else ServerStatus.RUNNING

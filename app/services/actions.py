@@ -41,7 +41,7 @@ def request(uow: UnitOfWork, actor: Actor, server_name: str, kind: ActionKind) -
     server = _locked(uow, [_allowed(uow, actor, server_name).id])[0]
     if fault := _fault(server):
         raise fault
-    action = _add(uow, actor, server, kind, None)
+    action = _add(uow, actor, server, kind)
     audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id)
     return action
 
@@ -71,8 +71,10 @@ def request_many(
     actions = []
     for server in _locked(uow, [s.id for s in found]):
         fault = _fault(server)
-        action = _add(uow, actor, server, kind, group.id, fault)
-        audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, group=str(group.id))
+        action = _add(uow, actor, server, kind, group_id=group.id, fault=fault)
+        audit.record(
+            uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, group=str(group.id)
+        )
         actions.append(action)
     tell_group_done(uow, group.id)
     return group, actions
@@ -117,7 +119,13 @@ def _fault(server: Server) -> AppError | None:
 
 
 def _add(
-    uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, group_id: UUID | None, fault: AppError | None = None
+    uow: UnitOfWork,
+    actor: Actor,
+    server: Server,
+    kind: ActionKind,
+    *,
+    group_id: UUID | None = None,
+    fault: AppError | None = None,
 ) -> Action:
     now = uow.session.scalar(select(func.clock_timestamp()))
     action = Action(
@@ -229,7 +237,11 @@ def settle_stale(limit: int = 200) -> int:
             .where(
                 Action.state.in_(OPEN),
                 or_(
-                    and_(Action.lease_at.is_(None), Action.state == ActionState.RUNNING, _older(Action.bell_at, HANDED_OVER_S)),
+                    and_(
+                        Action.lease_at.is_(None),
+                        Action.state == ActionState.RUNNING,
+                        _older(Action.bell_at, HANDED_OVER_S),
+                    ),
                     and_(
                         or_(Action.lease_at.is_(None), _older(Action.lease_at, LEASE_DEAD_S)),
                         _older(Action.bell_at, LEASE_DEAD_S),

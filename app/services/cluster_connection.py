@@ -1,4 +1,4 @@
-""""Test connection" in codes, and the clusters that are connected at start: the simulated one, the configured one."""
+""" "Test connection" in codes, and the clusters that are connected at start: the simulated one, the configured one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,14 +65,27 @@ def failure_code(exc: ProxmoxError) -> str:
         return "proxmox_not_proxmox"
     if exc.code == "proxmox_unauthorized" and detail in ("password", "second_factor"):
         return f"proxmox_unauthorized_{detail}"
-    if exc.code == "proxmox_certificate" and detail in ("expired", "not_yet_valid", "wrong_host", "unknown_issuer", "fingerprint"):
+    if exc.code == "proxmox_certificate" and detail in (
+        "expired",
+        "not_yet_valid",
+        "wrong_host",
+        "unknown_issuer",
+        "fingerprint",
+    ):
         return f"proxmox_certificate_{detail}"
-    if exc.code == "proxmox_unreachable" and detail in ("refused", "unknown_host", "timeout", "no_route", "not_tls", "gateway"):
+    if exc.code == "proxmox_unreachable" and detail in (
+        "refused",
+        "unknown_host",
+        "timeout",
+        "no_route",
+        "not_tls",
+        "gateway",
+    ):
         return f"proxmox_unreachable_{detail}"
     return exc.code
 
 
-def test_connection(session: Session, actor: Actor, raw: Mapping[str, Any], cluster_id: int | None = None) -> TestResult:
+def test_connection(session: Session, actor: Actor, raw: Mapping[str, Any], cluster_id: int | None) -> TestResult:
     """Try a cluster's form before it is saved; an empty secret means the stored one. Raises Invalid, NotFound."""
     actor.need(Permission.MANAGE_CLUSTERS)
     cluster = clusters.get(session, cluster_id) if cluster_id is not None else None
@@ -88,9 +101,6 @@ def test_connection(session: Session, actor: Actor, raw: Mapping[str, Any], clus
     return try_access(Access(data.endpoint, data.auth_id, secret, data.ca_pem, data.fingerprint))
 
 
-test_connection.__test__ = False  # type: ignore[attr-defined]
-
-
 def audit_test(uow: UnitOfWork, actor: Actor, endpoint: str, result: TestResult) -> None:
     """Leave a trace of a connection attempt."""
     audit.record(uow, actor, "cluster.test", "cluster", "", endpoint[:255], result=result.code)
@@ -100,7 +110,9 @@ def connect_embedded(uow: UnitOfWork, endpoint: str, token_id: str, token_secret
     """Connect the simulated cluster, or bring its row up to date; at first with two networks and the presets."""
     cluster = uow.session.scalars(select(Cluster).where(Cluster.embedded)).first()
     if cluster is None:
-        cluster = _add(uow, clusters.EMBEDDED_NAME, endpoint, token_id, token_secret, ca_pem)
+        cluster = _add(
+            uow, clusters.EMBEDDED_NAME, endpoint=endpoint, auth_id=token_id, secret=token_secret, ca_pem=ca_pem
+        )
         cluster.embedded = True
         for position, (name, bridge, vlan, cidr, gateway, low, high) in enumerate(FIRST_NETWORKS):
             uow.session.add(
@@ -121,7 +133,7 @@ def connect_embedded(uow: UnitOfWork, endpoint: str, token_id: str, token_secret
 
 
 def connect_configured(
-    uow: UnitOfWork, endpoint: str, token_id: str, token_secret: SecretStr, ca_pem: str | None, name: str = "proxmox"
+    uow: UnitOfWork, endpoint: str, token_id: str, token_secret: SecretStr, ca_pem: str | None, *, name: str = "proxmox"
 ) -> Cluster:
     """Connect the cluster of PROXMOX_ENDPOINT once; afterwards the environment only renews its token and CA."""
     url = ClusterInput.model_validate({"name": name, "endpoint": endpoint, "auth_id": token_id}).endpoint
@@ -129,7 +141,7 @@ def connect_configured(
     if cluster is None:
         taken = set(uow.session.scalars(select(Cluster.name)))
         free = next(n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))) if n not in taken)
-        cluster = _add(uow, free, url, token_id, token_secret.get_secret_value(), ca_pem)
+        cluster = _add(uow, free, endpoint=url, auth_id=token_id, secret=token_secret.get_secret_value(), ca_pem=ca_pem)
     else:
         cluster.auth_id, cluster.ca_pem = token_id, ca_pem or cluster.ca_pem
         cluster.secret = crypto.encrypt(token_secret.get_secret_value().encode())
@@ -138,7 +150,7 @@ def connect_configured(
     return cluster
 
 
-def _add(uow: UnitOfWork, name: str, endpoint: str, auth_id: str, secret: str, ca_pem: str | None) -> Cluster:
+def _add(uow: UnitOfWork, name: str, *, endpoint: str, auth_id: str, secret: str, ca_pem: str | None) -> Cluster:
     cluster = Cluster(
         name=name, endpoint=endpoint, auth_id=auth_id, secret=crypto.encrypt(secret.encode()), ca_pem=ca_pem, version=1
     )

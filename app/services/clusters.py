@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, cast, delete as delete_rows, func, select, tuple_
+from sqlalchemy import BigInteger, cast, func, select, tuple_
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from app.adapters import crypto

@@ -3,7 +3,8 @@
 Whoever wins the conditional UPDATE polls; two beats, two workers or a person pressing "refresh" do no harm.
 """
 
-import random
+import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +31,8 @@ DUE_S = 8
 CONFIG_AGE_S = 600
 # Bounds of one poll: what is left over comes with the next ones.
 CONFIGS, NODES, AGENTS = 60, 8, 20
-# Bridges seldom change: each node is asked about every fifth minute.
-BRIDGES_EVERY = 30
+# Bridges seldom change: each node is asked every fifth minute; an agent whose answer is known, every minute.
+PERIOD_S, BRIDGES_EVERY, AGENTS_EVERY = 10, 30, 6
 ONLINE = "online"
 
 
@@ -106,14 +107,18 @@ def _ask(cluster_id: int) -> _Found:
             guests = _configs_to_read(session, cluster_id, found.resources)
             agents = inventory_servers.agent_candidates(session, cluster_id, found.resources)
         for node in nodes:
-            _quietly(lambda n=node: found.bridges.__setitem__(n, proxmox.bridges(n)))  # type: ignore[misc]
+            _quietly(lambda n=node: found.bridges.__setitem__(n, proxmox.bridges(n)))
         for guest in guests:
-            _quietly(lambda g=guest: found.configs.__setitem__(g.vmid, _config(proxmox, g)))  # type: ignore[misc]
+            _quietly(lambda g=guest: found.configs.__setitem__(g.vmid, _config(proxmox, g)))
         for server, guest in agents[:AGENTS]:
-            # Those whose address is known are asked now and then: agents of fifty servers every time is too much.
-            if not server.ip_addresses or random.random() < 1 / 6:  # noqa: S311
-                _quietly(lambda g=guest: found.agent.__setitem__(g.vmid, proxmox.agent_addresses(g.node_name, g.vmid)))  # type: ignore[misc]
+            if not server.ip_addresses or _turn(server.id, AGENTS_EVERY):
+                _quietly(lambda g=guest: found.agent.__setitem__(g.vmid, proxmox.agent_addresses(g.node_name, g.vmid)))
     return found
+
+
+def _turn(number: int, every: int) -> bool:
+    """True in one of `every` polls, for different numbers in different ones."""
+    return int(time.time() // PERIOD_S) % every == number % every
 
 
 def _quietly(call: Any) -> None:
@@ -138,7 +143,7 @@ def _config(proxmox: ProxmoxClient, guest: GuestResource) -> Config:
 def _nodes_to_ask(session: Session, cluster_id: int, resources: Resources) -> list[str]:
     known = set(session.scalars(select(Bridge.node_name).where(Bridge.cluster_id == cluster_id).distinct()))
     online = [n.name for n in resources.nodes if n.online]
-    return [n for n in online if n not in known or random.randrange(BRIDGES_EVERY) == 0][:NODES]  # noqa: S311
+    return [n for n in online if n not in known or _turn(zlib.crc32(n.encode()), BRIDGES_EVERY)][:NODES]
 
 
 def _configs_to_read(session: Session, cluster_id: int, resources: Resources) -> list[GuestResource]:
@@ -157,9 +162,13 @@ def _configs_to_read(session: Session, cluster_id: int, resources: Resources) ->
         row = known.get(guest.vmid)
         if guest.node_name not in online or guest.lock in ("clone", "create"):
             continue  # while it is being made its config says nothing yet
-        if row is None or row.config_read_at is None or (guest.template and guest.vmid not in templates):
-            first.append((not guest.template, guest.vmid, guest))
-        elif (guest.name, guest.status, guest.template) != (row.name, row.status, row.template) or row.lock in ("clone", "create"):
+        if (
+            row is None
+            or row.config_read_at is None
+            or (guest.template and guest.vmid not in templates)
+            or (guest.name, guest.status, guest.template) != (row.name, row.status, row.template)
+            or row.lock in ("clone", "create")
+        ):
             first.append((not guest.template, guest.vmid, guest))
         elif row.stale:
             later.append((row.config_read_at, guest.vmid, guest))
@@ -189,7 +198,7 @@ def _write(cluster_id: int, begun_at: datetime, found: _Found) -> None:
         cluster.polled_at, cluster.status, cluster.status_detail, cluster.status_args = now, ONLINE, "", {}
         cluster.release, cluster.ca_pem = found.release[:32], found.ca_pem or cluster.ca_pem
         if back or first or nodes or storages or guests or templates:
-            _tell(uow, cluster, nodes, storages, bool(guests), templates)
+            _tell(uow, cluster, nodes, storages, guests=bool(guests), templates=templates)
         if servers or nodes.added or nodes.removed:
             log.info("inventory_changed", cluster_id=cluster_id, servers=len(servers), guests=len(guests.changed))
 
@@ -199,24 +208,33 @@ def _write_failure(cluster_id: int, begun_at: datetime, code: str, exc: AppError
         cluster = _mine(uow, cluster_id, begun_at)
         if cluster is None:
             return
-        args = {k: str(v)[:300] for k, v in exc.args_.items()} | {"endpoint": cluster.endpoint, "auth_id": cluster.auth_id}
+        args = {k: str(v)[:300] for k, v in exc.args_.items()} | {
+            "endpoint": cluster.endpoint,
+            "auth_id": cluster.auth_id,
+        }
         if (cluster.status, cluster.status_args) == (code, args):
             return
         cluster.status, cluster.status_args = code, args
         cluster.status_detail = str(exc.args_.get("reason") or exc.detail)[:500]
         cluster.version += 1
-        uow.publish("cluster", "all", {"id": cluster.id, "status": code, "nodes": [], "storages": [], "version": cluster.version})
+        uow.publish(
+            "cluster",
+            "all",
+            {"id": cluster.id, "status": code, "nodes": [], "storages": [], "version": cluster.version},
+        )
 
 
 def _mine(uow: UnitOfWork, cluster_id: int, begun_at: datetime) -> Cluster | None:
     """The cluster, locked, unless a later poll began meanwhile: what it finds is newer."""
     return uow.session.scalars(
-        select(Cluster).where(Cluster.id == cluster_id, Cluster.enabled, Cluster.poll_begun_at == begun_at).with_for_update()
+        select(Cluster)
+        .where(Cluster.id == cluster_id, Cluster.enabled, Cluster.poll_begun_at == begun_at)
+        .with_for_update()
     ).one_or_none()
 
 
 def _tell(
-    uow: UnitOfWork, cluster: Cluster, nodes: inventory_rows.Diff, storages: inventory_rows.Diff, guests: bool, templates: bool
+    uow: UnitOfWork, cluster: Cluster, nodes: inventory_rows.Diff, storages: inventory_rows.Diff, **lists: bool
 ) -> None:
     """One event for the whole poll: names and figures of changed nodes, names of changed storages."""
     cluster.version += 1
@@ -227,5 +245,5 @@ def _tell(
         "nodes": [{"name": n.name, "online": n.online, "cpu": n.cpu_percent, "memory_used_mib": n.memory_used_mib,
                    "version": n.version} for n in rows],
         "storages": sorted({str(k[1]) for k in (*storages.added, *storages.changed)}),
-        "removed": [k[0] for k in nodes.removed], "guests": guests, "templates": templates,
+        "removed": [k[0] for k in nodes.removed], **lists,
     })  # fmt: skip

@@ -40,9 +40,7 @@ def write_nodes(session: Session, cluster_id: int, resources: Resources) -> Diff
 
 
 def write_storages(session: Session, cluster_id: int, resources: Resources) -> Diff:
-    known = {
-        (s.node_name, s.name): s for s in session.scalars(select(Storage).where(Storage.cluster_id == cluster_id))
-    }
+    known = {(s.node_name, s.name): s for s in session.scalars(select(Storage).where(Storage.cluster_id == cluster_id))}
     wanted: dict[Key, Values] = {}
     for storage in resources.storages:
         values: Values = {"active": storage.active, "shared": storage.shared}
@@ -57,7 +55,9 @@ def write_storages(session: Session, cluster_id: int, resources: Resources) -> D
 
 def write_bridges(session: Session, cluster_id: int, found: Mapping[str, Sequence[BridgeInfo]]) -> None:
     """Write the bridges of the nodes that were asked; those of the others stay."""
-    rows = session.scalars(select(Bridge).where(Bridge.cluster_id == cluster_id, Bridge.node_name.in_(list(found)))).all()
+    rows = session.scalars(
+        select(Bridge).where(Bridge.cluster_id == cluster_id, Bridge.node_name.in_(list(found)))
+    ).all()
     known = {(r.node_name, r.name): r for r in rows}
     for node, bridges in found.items():
         for bridge in bridges:
@@ -89,7 +89,7 @@ def write_guests(session: Session, cluster_id: int, resources: Resources, read: 
 
 
 def _write(session: Session, model: Any, cluster_id: int, key: tuple[str, ...], wanted: Mapping[Key, Values]) -> Diff:
-    names = [c for c in model.__table__.columns.keys() if c not in ("cluster_id", "created_at")]
+    names = [c.key for c in model.__table__.columns if c.key not in ("cluster_id", "created_at")]
     rows = session.execute(select(*(getattr(model, n) for n in names)).where(model.cluster_id == cluster_id)).mappings()
     known = {tuple(r[k] for k in key): r for r in rows}
     defaults = {c.name: c.default.arg for c in model.__table__.columns if c.default is not None and c.default.is_scalar}

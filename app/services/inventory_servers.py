@@ -26,7 +26,10 @@ def agent_candidates(session: Session, cluster_id: int, resources: Resources) ->
         )
     ).all()  # fmt: skip
     guests = {g.vmid: g for g in resources.guests}
-    return [(s, guests[s.vmid]) for s in sorted(servers, key=lambda s: (bool(s.ip_addresses), s.observed_at is not None, s.id))]
+    return [
+        (s, guests[s.vmid])
+        for s in sorted(servers, key=lambda s: (bool(s.ip_addresses), s.observed_at is not None, s.id))
+    ]
 
 
 def write_servers(

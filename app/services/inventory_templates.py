@@ -67,4 +67,4 @@ def write_templates(session: Session, cluster: Cluster, resources: Resources, co
 
 
 def _facts(template: Template) -> tuple[object, ...]:
-    return tuple(getattr(template, c) for c in Template.__table__.columns.keys() if c not in ("id", "created_at"))
+    return tuple(getattr(template, c.key) for c in Template.__table__.columns if c.key not in ("id", "created_at"))

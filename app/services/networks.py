@@ -94,10 +94,14 @@ def address_faults(session: Session, network: Network, ip: str, server_id: int |
         return "ip_outside_range"
     if int(address) in _gateways(session, network):
         return "ip_is_gateway"
-    holder = session.execute(_reservations(network, Reservation.server_id).where(Reservation.value == str(address))).first()
+    holder = session.execute(
+        _reservations(network, Reservation.server_id).where(Reservation.value == str(address))
+    ).first()
     if holder is not None and (server_id is None or holder[0] != server_id):
         return "ip_taken"
-    guests = select(Guest.vmid).where(Guest.cluster_id == network.cluster_id, Guest.ip_addresses.contains([str(address)]))
+    guests = select(Guest.vmid).where(
+        Guest.cluster_id == network.cluster_id, Guest.ip_addresses.contains([str(address)])
+    )
     own = select(Server.vmid).where(Server.id == server_id)
     if session.scalar(guests.where(Guest.vmid.not_in(own)).limit(1)) is not None:
         return "ip_taken_by_guest"
@@ -225,7 +229,9 @@ def _read(
     text = {k: v.strip() for k, v in raw.items() if isinstance(v, str) and v.strip() and k not in bad}
     cluster = _cluster(session, text.get("cluster"), network, faults)
     if "cidr" in text:
-        numbers = addressing.network_faults(text["cidr"], text.get("gateway"), text.get("range_low"), text.get("range_high"))
+        numbers = addressing.network_faults(
+            text["cidr"], text.get("gateway"), text.get("range_low"), text.get("range_high")
+        )
         faults += [FieldError(*f) for f in numbers]
     if cluster is not None and "name" in text:
         twin = by_name(session, text["name"], cluster.id)

@@ -32,7 +32,7 @@ def list_page(session: Session, limit: int | None = None, cursor: str | None = N
     )  # fmt: skip
     if after := decode_cursor(cursor, int, str):
         stmt = stmt.where(tuple_(Node.cluster_id, Node.name) > tuple_(*after))
-    rows = session.execute(stmt).tuples().all()
+    rows = session.execute(stmt).all()
     last = rows[size - 1][0] if len(rows) > size else None
     views = _views(session, [(n, c) for n, c in rows[:size]])
     return Page(views, encode_cursor(last.cluster_id, last.name) if last else None)

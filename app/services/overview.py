@@ -10,7 +10,20 @@ from sqlalchemy.orm import Session, joinedload
 from app.domain.permissions import Permission
 from app.domain.run_state import RunState
 from app.errors import NotFound
-from app.models import Action, Bridge, Cluster, Guest, Network, Node, Notification, Preset, Run, Server, Storage, Template
+from app.models import (
+    Action,
+    Bridge,
+    Cluster,
+    Guest,
+    Network,
+    Node,
+    Notification,
+    Preset,
+    Run,
+    Server,
+    Storage,
+    Template,
+)
 from app.services import clusters, presets, runs, servers, templates
 from app.services import placement as rooms
 from app.services.actor import Actor
@@ -172,7 +185,7 @@ def dashboard(session: Session, actor: Actor) -> Dashboard:
     waiting = session.scalars(query.where(Run.state == RunState.PLANNED).limit(10)).all()
     working = [s for s in runs.GROUPS["open"] if s != RunState.PLANNED]
     running = session.scalars(query.where(Run.state.in_(working)).limit(10)).all()
-    recent = session.scalars(query.where(Run.finished_at.is_not(None)).limit(8)).all()
+    recent = session.scalars(query.where(Run.finished_at.is_not(None)).order_by(None).order_by(Run.finished_at.desc()).limit(8)).all()
     return Dashboard(
         list(waiting), list(running), list(recent), servers.counts(session, actor), capacity(session),
         len(clusters.connected(session)), len(templates.offered(session)),

@@ -16,7 +16,9 @@ def rooms(session: Session, cluster_id: int) -> list[NodeRoom]:
     Servers that are being made and that Proxmox does not report yet are counted as if they were there.
     """
     bridges: dict[str, set[str]] = defaultdict(set)
-    for node_name, name in session.execute(select(Bridge.node_name, Bridge.name).where(Bridge.cluster_id == cluster_id)):
+    for node_name, name in session.execute(
+        select(Bridge.node_name, Bridge.name).where(Bridge.cluster_id == cluster_id)
+    ):
         bridges[node_name].add(name)
     storages: dict[str, list[Storage]] = defaultdict(list)
     for storage in session.scalars(select(Storage).where(Storage.cluster_id == cluster_id).order_by(Storage.name)):
@@ -52,7 +54,11 @@ def _being_made(session: Session, cluster_id: int) -> tuple[dict[str, int], dict
     ).all()  # fmt: skip
     memory_mib: dict[str, int] = defaultdict(int)
     disk_gib: dict[tuple[str, str], int] = defaultdict(int)
-    shared = set(session.scalars(select(Storage.name).where(Storage.cluster_id == cluster_id, Storage.shared))) if rows else set()
+    shared = (
+        set(session.scalars(select(Storage.name).where(Storage.cluster_id == cluster_id, Storage.shared)))
+        if rows
+        else set()
+    )
     for node_name, memory, disks, known in rows:
         memory_mib[node_name] += memory
         for disk in [] if known else disks:

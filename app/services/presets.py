@@ -51,7 +51,9 @@ def add_first(uow: UnitOfWork) -> None:
     """Add the five presets of a new installation; nothing when there is any."""
     if uow.session.scalar(select(Preset.id).limit(1)) is None:
         for position, (name, cores, memory_mib, disk_gib) in enumerate(FIRST):
-            uow.session.add(Preset(name=name, cores=cores, memory_mib=memory_mib, disk_gib=disk_gib, position=position * 10))
+            uow.session.add(
+                Preset(name=name, cores=cores, memory_mib=memory_mib, disk_gib=disk_gib, position=position * 10)
+            )
 
 
 def create(uow: UnitOfWork, actor: Actor, raw: Mapping[str, Any]) -> Preset:

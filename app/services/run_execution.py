@@ -83,11 +83,16 @@ def note(uow: UnitOfWork, run_id: int, fence: int, name: str, **detail: Any) -> 
 
 @dataclass(frozen=True)
 class LogPiece:
-    """Readable text made from the bytes of a phase's output that begin at `start`; counts of servers done so far."""
+    """Readable text made from the bytes of a phase's output that begin at `start`; counts of servers done so far.
+
+    `of_fence` is the former runner's, when its unsaved output is taken in.
+    """
 
     phase: str
     start: int
     text: str
+    raw_length: int = 0
+    of_fence: int | None = None
     done: int | None = None
     total: int | None = None
 
@@ -99,7 +104,8 @@ def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dic
     added = uow.session.execute(
         insert(RunLog)
         .values(
-            run_id=run_id, fence=fence, phase=piece.phase, start=piece.start, log_offset=run.log_bytes, length=length,
+            run_id=run_id, fence=piece.of_fence or fence, phase=piece.phase, start=piece.start, raw_length=piece.raw_length,
+            log_offset=run.log_bytes, length=length,
             first_line=run.log_lines + 1, text=piece.text,
         )
         .on_conflict_do_nothing(index_elements=["run_id", "fence", "phase", "start"])
@@ -114,6 +120,14 @@ def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dic
         run.progress_done, run.progress_total = piece.done, piece.total or run.progress_total
         runs.touch(uow, run)
     return {"run": run_id, "offset": offset, "bytes": length, "lines": run.log_lines}
+
+
+def logged_until(uow: UnitOfWork, run_id: int, of_fence: int, phase: str) -> int:
+    """Return how much of a phase's output stands in the log, in bytes of the output."""
+    end = select(func.max(RunLog.start + RunLog.raw_length)).where(
+        RunLog.run_id == run_id, RunLog.fence == of_fence, RunLog.phase == phase
+    )
+    return int(uow.session.scalar(end) or 0)
 
 
 @dataclass(frozen=True)
@@ -181,8 +195,8 @@ def store_plan(
         for key in {"create": ["add"], "update": ["change"], "delete": ["remove"], "replace": ["add", "remove"], "import": ["import"]}.get(change.action, []):
             tally[key] += 1
     run.plan_summary = tally
-    run.progress_total = len(plan)
-    run.progress_done = 0
+    run.progress_total = len(run.targets)
+    run.progress_done = len(set(run.targets) - {c.slug for c in plan})
     return run
 
 

@@ -40,7 +40,7 @@ class _Draft:
     """What is right so far; `found` collects what is not."""
 
     session: Session
-    values: ServerCreate
+    values: Any  # a ServerCreate, or a ServerDraft in which anything may be missing
     found: list[FieldError]
     raw_fields: set[str] = field(default_factory=set)
 

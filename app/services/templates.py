@@ -71,7 +71,9 @@ def change(uow: UnitOfWork, actor: Actor, template_id: int, raw: Mapping[str, An
     changed = sorted(k for k, v in values.items() if getattr(template, k) != v)
     for key in changed:
         setattr(template, key, values[key])
-    audit.record(uow, actor, "template.change", "template", template.id, template.name, **{k: values[k] for k in changed})
+    audit.record(
+        uow, actor, "template.change", "template", template.id, template.name, **{k: values[k] for k in changed}
+    )
     return template
 
 

@@ -15,8 +15,8 @@ from app.domain.server_status import ServerStatus
 from app.models import Cluster, Project, Run, Server, Template, Workspace
 from app.services.uow import UnitOfWork
 
-CLONE_GIB_PER_MINUTE = 2  # a slow storage; bounds the provider's patience with a clone
-CLONE_BASE_S = 600
+# Not by size: a value that follows the disk would show up as a change of its own in every resize.
+CLONE_TIMEOUT_S = 3600
 
 
 def create(uow: UnitOfWork, cluster: Cluster, name: str) -> Workspace:
@@ -43,7 +43,7 @@ def _input(server: Server, new: Mapping[str, Any], started: bool) -> ServerInput
         name=server.name, vmid=server.vmid, marker=server.marker, node=server.node_name, note=value("description"),
         tags=list(value("tags")), started=started, cores=value("cores"), memory_mib=value("memory_mib"),
         agent=server.agent, username=server.username, ssh_keys=list(server.ssh_keys),
-        clone_timeout=CLONE_BASE_S + 60 * int(disks[0]["size_gib"]) // CLONE_GIB_PER_MINUTE,
+        clone_timeout=CLONE_TIMEOUT_S,
         disks=[DiskInput(d["interface"], d["storage"], int(d["size_gib"])) for d in disks],
         nics=[
             NicInput(n["bridge"], n.get("vlan"), f"{n['ip']}/{n['prefix']}" if n.get("ip") else "dhcp", n.get("gateway"))

@@ -29,7 +29,6 @@ QUEUE = 512
 REPLAY = 2_000
 HEARTBEAT_S = 15.0
 BLOCK_MS = 10_000
-CHECK_S = 1.0
 RETRY_S = 0.5
 TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster"})
 
@@ -116,7 +115,6 @@ class Broker:
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
         self._last = "0-0"
-        self._checked = 0.0
 
     @property
     def client_count(self) -> int:
@@ -153,7 +151,8 @@ class Broker:
         Raises RedisError.
         """
         if not last_id:
-            return sse.START, b""
+            # An id without an event: a client that loses the connection before its first event can resume too.
+            return sse.START, f"id: {self.head()}\n\n".encode()
         known = sse.parse_id(last_id)
         if known is not None and (last_id == "0-0" or self._redis.xrange(STREAM, last_id, last_id, count=1)):
             entries: Any = self._redis.xrange(STREAM, f"({last_id}", "+", count=REPLAY + 1)
@@ -176,24 +175,22 @@ class Broker:
     def _read(self) -> None:
         while True:
             try:
-                answer: Any = self._blocking.xread({STREAM: self._last}, count=500, block=BLOCK_MS)
+                before = self._last
+                answer: Any = self._blocking.xread({STREAM: before}, count=500, block=BLOCK_MS)
                 for _, entries in answer or ():
                     for id_, fields in entries:
                         self._last = id_
                         self._fan_out(id_, fields)
-                if not answer or time.monotonic() - self._checked > CHECK_S:
-                    self._check_last()
+                self._check_unbroken(before)
             except redis.RedisError as exc:
                 log.warning("event_stream_unreadable", reason=type(exc).__name__)
                 time.sleep(RETRY_S)
-                self._checked = 0.0
             except Exception:  # a reader that died would silence every browser
                 log.exception("event_not_delivered")
 
-    def _check_last(self) -> None:
-        """When our last entry no longer exists (Redis was flushed or lost), everybody comes back and starts anew."""
-        self._checked = time.monotonic()
-        if self._last != "0-0" and not self._redis.xrange(STREAM, self._last, self._last, count=1):
+    def _check_unbroken(self, before: str) -> None:
+        """When the entry we read from is gone (Redis was flushed or lost), everybody comes back and starts anew."""
+        if before != "0-0" and not self._redis.xrange(STREAM, before, before, count=1):
             log.warning("event_stream_lost")
             self._last = self.head()
             for user in list(self._users.values()):

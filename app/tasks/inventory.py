@@ -5,6 +5,6 @@ from app.domain.tasks import TaskName
 from app.services import inventory
 
 
-@celery.task(name=TaskName.INVENTORY.value, ignore_result=True)  # type: ignore[untyped-decorator]  # celery is untyped
+@celery.task(name=TaskName.INVENTORY.value, ignore_result=True)
 def poll() -> None:
     inventory.poll_all()

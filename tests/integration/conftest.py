@@ -9,6 +9,7 @@ Tests run inside an application context; each request of a client has a fresh on
 """
 
 import contextvars
+import json
 import os
 import signal
 import subprocess
@@ -121,11 +122,22 @@ def _clean(app: Flask, store: "redis.Redis") -> Iterator[None]:
         tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
         with db.engine.begin() as conn:
             conn.execute(text(f"truncate {tables} restart identity cascade"))
-        store.flushall()
+        # The stream itself stays: readers of a web server take its loss for a lost Redis and end every client.
+        if keys := [key for key in store.scan_iter(count=1000) if key != events.STREAM]:
+            store.delete(*keys)
         events.after_fork()
         sessions._memory.storage.reset()  # noqa: SLF001 - state of the process, not of the database
+        tokens._last_noted.clear()  # noqa: SLF001
         yield
         db.session.remove()
+
+
+@pytest.fixture
+def told(store: "redis.Redis") -> Callable[[], list[tuple[str, str, dict[str, Any]]]]:
+    """`told()`: what browsers were told since the test began, as (audience, type, data)."""
+    newest = store.xrevrange(events.STREAM, count=1)
+    head = newest[0][0] if newest else "0-0"
+    return lambda: [(f["a"], f["e"], json.loads(f["d"])) for _, f in store.xrange(events.STREAM, f"({head}")]
 
 
 @pytest.fixture(scope="session")

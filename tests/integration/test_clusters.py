@@ -103,7 +103,14 @@ def test_all_faults_of_a_form_come_together(admin: Client, simulator: Simulator)
     bad = {"name": "", "endpoint": "http://x", "auth_id": "nobody", "ca_pem": "x", "vmid_low": 5}
     answer = admin.post("/api/clusters", json=bad)
     assert answer.status_code == 422
-    assert {e["field"] for e in answer.json["errors"]} == {"name", "endpoint", "auth_id", "secret", "ca_pem", "vmid_low"}
+    assert {e["field"] for e in answer.json["errors"]} == {
+        "name",
+        "endpoint",
+        "auth_id",
+        "secret",
+        "ca_pem",
+        "vmid_low",
+    }
 
 
 def test_a_stored_secret_is_not_sent_to_another_host(admin: Client, cluster: Cluster) -> None:
@@ -144,7 +151,9 @@ def test_the_simulated_cluster_comes_with_networks_and_presets(cluster: Cluster,
         assert uow.session.query(Preset).count() == 5
 
 
-def test_only_administrators_manage_clusters(client_for: Callable[..., Client], make_user: Callable[..., Any], simulator: Simulator) -> None:
+def test_only_administrators_manage_clusters(
+    client_for: Callable[..., Client], make_user: Callable[..., Any], simulator: Simulator
+) -> None:
     operator = client_for(make_user("operator"))
     answer = operator.post("/api/clusters", json=form(simulator))
     assert answer.status_code == 403 and "manage_clusters" in answer.json["detail"]

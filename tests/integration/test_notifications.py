@@ -1,11 +1,8 @@
 """Notifications: one per person and event, told to the right browsers, read by their owner only."""
 
-import json
-
 from app.domain.server_status import Severity
 from app.services import notifications
 from app.services.uow import unit_of_work
-from app.streaming.events import STREAM
 
 
 def _add(users, key="run:1:applied", own=None, code="run_applied"):
@@ -13,20 +10,16 @@ def _add(users, key="run:1:applied", own=None, code="run_applied"):
         notifications.add(uow, [u.id for u in users], key, code, {"names": ["web-1"]}, Severity.SUCCESS, "/runs/1", own)
 
 
-def _told(store):
-    return [(f["a"], f["e"], json.loads(f["d"])) for _, f in store.xrange(STREAM)]
-
-
-def test_an_event_written_twice_notifies_each_recipient_once(make_user, store):
+def test_an_event_written_twice_notifies_each_recipient_once(make_user, told):
     alice, bob = make_user(), make_user()
     for _ in range(2):
         _add([alice, bob, alice], own=alice.id)
-    told = _told(store)
-    assert [(a, d["own"], d["unread"]) for a, _, d in told] == [
+    sent = told()
+    assert [(a, d["own"], d["unread"]) for a, _, d in sent] == [
         (f"user:{alice.id}", True, 1),
         (f"user:{bob.id}", False, 1),
     ]
-    assert set(told[0][2]) == {"id", "code", "args", "severity", "link", "own", "unread"}
+    assert set(sent[0][2]) == {"id", "code", "args", "severity", "link", "own", "unread"}
 
 
 def test_the_list_is_ones_own_newest_first_and_goes_on_by_cursor(make_user, client_for):
@@ -44,7 +37,7 @@ def test_the_list_is_ones_own_newest_first_and_goes_on_by_cursor(make_user, clie
     assert client.get("/api/notifications?cursor=zzz").status_code == 422
 
 
-def test_reading_one_tells_the_other_tabs_and_is_harmless_again(make_user, client_for, store):
+def test_reading_one_tells_the_other_tabs_and_is_harmless_again(make_user, client_for, told):
     alice = make_user()
     _add([alice], key="a")
     _add([alice], key="b")
@@ -52,7 +45,7 @@ def test_reading_one_tells_the_other_tabs_and_is_harmless_again(make_user, clien
     newest = client.get("/api/notifications").json["items"][0]["id"]
     once = client.post(f"/api/notifications/{newest}/read").json["read_at"]
     assert client.post(f"/api/notifications/{newest}/read").json["read_at"] == once
-    assert [d for _, e, d in _told(store) if e == "notification-read"] == [{"read": [newest], "unread": 1}]
+    assert [d for _, e, d in told() if e == "notification-read"] == [{"read": [newest], "unread": 1}]
     assert client.get("/api/notifications").json["unread"] == 1
 
 

@@ -86,7 +86,9 @@ class ProxmoxClient:
 
     # ---- nodes
     def bridges(self, node: str) -> list[BridgeInfo]:
-        rows = _rows(self._do(f"reading bridges of {node}", lambda: self._api.nodes(node).network.get(type="any_bridge")))
+        rows = _rows(
+            self._do(f"reading bridges of {node}", lambda: self._api.nodes(node).network.get(type="any_bridge"))
+        )
         return [BridgeInfo(str(r["iface"]), bool(_int(r.get("bridge_vlan_aware")))) for r in rows if r.get("iface")]
 
     def storages(self, node: str) -> list[StorageResource]:

@@ -25,7 +25,7 @@ class PinnedCertificate(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, assert_fingerprint=self.fingerprint, assert_hostname=False, **kwargs)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, assert_fingerprint=self.fingerprint, assert_hostname=False, **kwargs)
 
 
 def plain(fingerprint: str) -> str:

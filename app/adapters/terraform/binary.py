@@ -62,7 +62,7 @@ def find_terraform(settings: Settings | None = None) -> TerraformBinary:
 
 def tool_environment(home: Path, cli_config: Path | None = None) -> dict[str, str]:
     """The whole environment Terraform gets: nothing of ours, and nothing of the person's who started us."""
-    env = {
+    return {
         "PATH": os.defpath,
         "HOME": str(home),
         "TMPDIR": str(home),
@@ -73,7 +73,6 @@ def tool_environment(home: Path, cli_config: Path | None = None) -> dict[str, st
         # A name that exists nowhere would be a warning in every output.
         "TF_CLI_CONFIG_FILE": str(cli_config) if cli_config else os.devnull,
     }
-    return env
 
 
 def _candidates(configured: str) -> Iterator[tuple[str, ...]]:
@@ -94,7 +93,9 @@ def _described(argv: tuple[str, ...], cache: Path) -> TerraformBinary:
         return _known[key]
     stored = _read(cache / "terraform.json")
     if key in stored:
-        found = TerraformBinary(argv, **stored[key])
+        facts = stored[key]
+        flavour: Flavour = "terraform" if facts["flavour"] == "terraform" else "opentofu"
+        found = TerraformBinary(argv, flavour, facts["version"], facts["provider_host"])
     else:
         found = _ask(argv)
         facts = {k: v for k, v in asdict(found).items() if k != "argv"}

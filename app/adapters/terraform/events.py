@@ -80,10 +80,13 @@ def done(event: dict[str, Any]) -> str | None:
     return None
 
 
-def readable(event: dict[str, Any]) -> str | None:
-    """Return the log text of an event (one or more lines, each ended), or None for noise."""
+def readable(event: dict[str, Any], applying: bool = False) -> str | None:
+    """Return the log text of an event (one or more lines, each ended), or None for noise.
+
+    An apply repeats the changes of its plan: they stand in the log already.
+    """
     kind, message = event.get("type"), str(event.get("@message", ""))
-    if kind == "version" or kind == "resource_drift":
+    if kind in ("version", "resource_drift", "outputs") or (applying and kind == "planned_change"):
         # Drift events alone prove nothing: the first plan after a create reports one although nothing changed.
         return None
     if kind == "diagnostic":
@@ -95,8 +98,12 @@ def readable(event: dict[str, Any]) -> str | None:
         message = f"{word}: {f'{where}: ' if where else ''}{found.get('summary', '')}"
         if detail := str(found.get("detail", "")).strip():
             message += "\n" + "\n".join(f"  {line}" for line in detail.splitlines())
+    if "Interrupt received" in message:
+        message = "Stop requested: servers already begun are finished, no other is begun."
+    elif message.startswith("Stopping operation"):
+        return None
     stamp = str(event.get("@timestamp", ""))[11:19]
-    text = _ADDRESS.sub(r"\1", message).rstrip()
+    text = _ADDRESS.sub(r"\1", message).strip("\n").rstrip()
     return f"{stamp}  {text}\n" if stamp else f"{text}\n"
 
 
@@ -109,7 +116,7 @@ def attributes(shown: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
             continue
         before, after = _flat(change.get("before")), _flat(change.get("after"))
         unknown = _flat(change.get("after_unknown"))
-        hidden = set(_flat(change.get("before_sensitive"))) | set(_flat(change.get("after_sensitive")))
+        hidden = {p for side in ("before_sensitive", "after_sensitive") for p, v in _flat(change.get(side)).items() if v is True}
         rows = []
         for path in sorted(set(before) | set(after)):
             if before.get(path) == after.get(path) or (before.get(path) in (None, "", []) and after.get(path) in (None, "", [])):

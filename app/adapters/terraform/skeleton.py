@@ -9,7 +9,6 @@ command line configuration knows our mirror and no network.
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -83,7 +82,7 @@ def _make(home: Path, binary: TerraformBinary, mirror: Path) -> None:
         # No `direct` method: what the mirror lacks must fail instead of being fetched.
         cli_config.write_text(f'disable_checkpoint = true\nprovider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
         _init(binary, module, cli_config, Path(name))
-        os.replace(fresh, home)  # noqa: PTH105 - a directory
+        fresh.rename(home)
 
 
 class _NoState(BaseHTTPRequestHandler):

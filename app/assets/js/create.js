@@ -10,6 +10,8 @@ function names(name, count) {
   return count > 1 ? `${name}-1 … ${name}-${count}` : name;
 }
 
+const cores = n => say(n === 1 ? 'core_one' : 'core_many', { n });
+
 function applyTemplate() {
   const template = chosen('template');
   if (!template) return;
@@ -56,18 +58,17 @@ function summary() {
   const button = $('#go');
   $('#s-name').textContent = names(field('name').value.trim(), count);
   $('#s-template').textContent = chosen('template')?.dataset.label ?? say('not_set');
-  $('#s-size').textContent = say('size', { c: field('cores').value, m: field('memory_gib').value, d: field('disk_gib').value });
+  $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: field('disk_gib').value });
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
   $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
   $('#s-total').textContent = say('total', {
-    c: count * (Number(field('cores').value) || 0),
+    c: cores(count * (Number(field('cores').value) || 0)),
     m: count * (Number(field('memory_gib').value) || 0),
   });
   const confirm = field('confirm_plan').checked;
   $('#s-note').textContent = say(confirm ? 'note_confirm' : 'note_auto');
   button.textContent = say(`${confirm ? 'plan' : 'create'}_${count === 1 ? 'one' : 'many'}`, { n: count });
   $('#ip-row').hidden = chosen('ip_mode')?.value !== 'fixed';
-  $('#pattern').textContent = count > 1 ? names(field('name').value.trim() || 'web', count) : $('#pattern').dataset.help;
 }
 
 form.addEventListener('input', e => {

@@ -29,7 +29,9 @@ def index() -> Response:
 def guests() -> Response:
     known = {k: v for k, v in request.args.items() if k in ("limit", "cursor") and v}
     wanted = PageQuery.model_validate(known)
-    found = nodes.guests_page(db.session(), request.args.get("node"), request.args.get("q"), wanted.limit, wanted.cursor)
+    found = nodes.guests_page(
+        db.session(), request.args.get("node"), request.args.get("q"), wanted.limit, wanted.cursor
+    )
     return page(found, guest_json)
 
 
@@ -59,5 +61,3 @@ def guest_json(guest: Guest) -> dict[str, Any]:
         "tags": [t for t in guest.tags.replace(",", ";").split(";") if t], "ip_addresses": guest.ip_addresses,
         "uptime_s": guest.uptime_s,
     }  # fmt: skip
-
-

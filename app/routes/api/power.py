@@ -36,7 +36,9 @@ def bulk() -> Response:
         group, found = actions.request_many(uow, current_actor(), wanted.names, wanted.action)
     actions.announce_group(group, found)
     task_ids = [a.task_id for a in found]
-    return answer({"success": True, "group_id": group.id, "task_ids": task_ids}, 202, location=f"/api/result/group/{group.id}")
+    return answer(
+        {"success": True, "group_id": group.id, "task_ids": task_ids}, 202, location=f"/api/result/group/{group.id}"
+    )
 
 
 @bp.get("/result/group/<group_id>")
@@ -50,7 +52,12 @@ def group_result(group_id: str) -> Response:
     found = actions.of_group(db.session(), current_actor(), wanted)
     final = all(a.state in FINAL for a in found)
     failed = any(a.state != ActionState.SUCCEEDED for a in found)
-    shown = {"group_id": wanted, "ready": final, "successful": final and not failed, "results": [_result(a) for a in found]}
+    shown = {
+        "group_id": wanted,
+        "ready": final,
+        "successful": final and not failed,
+        "results": [_result(a) for a in found],
+    }
     return answer(shown, 202 if not final else 500 if failed else 200)
 
 

@@ -23,7 +23,9 @@ def index() -> Response:
     """Offered templates; `?all=1` shows those that are hidden too, to people who may offer them."""
     wanted = PageQuery.model_validate({k: v for k, v in request.args.items() if k in ("limit", "cursor") and v})
     everything = request.args.get("all") == "1" and current_actor().can(Permission.MANAGE_TEMPLATES)
-    return page(templates.list_page(db.session(), wanted.limit, wanted.cursor, offered_only=not everything), template_json)
+    return page(
+        templates.list_page(db.session(), wanted.limit, wanted.cursor, offered_only=not everything), template_json
+    )
 
 
 @bp.get("/<int:template_id>")

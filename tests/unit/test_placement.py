@@ -1,0 +1,90 @@
+"""Where servers go."""
+
+from app.domain.placement import Choice, Misfit, NodeRoom, Source, StorageRoom, Want, WantedDisk, choose
+
+SHARED = Source("pve1", "nfs", True)
+LOCAL = Source("pve2", "local-lvm", False)
+
+
+def node(
+    name: str, free_mib: int = 8192, online: bool = True, cores: int = 8, nfs_gib: int = 1000, lvm_gib: int = 100
+) -> NodeRoom:
+    storages = (
+        StorageRoom("local", False, False, 50), StorageRoom("local-lvm", False, True, lvm_gib), StorageRoom("nfs", True, True, nfs_gib),
+    )  # fmt: skip
+    return NodeRoom(name, online, cores, 16384, free_mib, storages, frozenset({"vmbr0"}))
+
+
+def want(memory_mib: int = 1024, cores: int = 1, gib: int = 10, **more: object) -> Want:
+    return Want(cores, memory_mib, (WantedDisk(gib),), bridges=frozenset({"vmbr0"}), **more)  # type: ignore[arg-type]
+
+
+def one(wanted: Want, nodes: list[NodeRoom], source: Source = SHARED) -> Choice | Misfit:
+    return choose([wanted], nodes, source)[0]
+
+
+def code(found: Choice | Misfit) -> str:
+    assert isinstance(found, Misfit), found
+    return found.code
+
+
+def test_the_node_with_most_free_memory_is_taken_and_the_templates_storage() -> None:
+    assert one(want(), [node("pve1", 2048), node("pve2", 4096)]) == Choice("pve2", ("nfs",))
+
+
+def test_a_batch_is_spread_and_counts_against_itself() -> None:
+    found = choose([want(4096)] * 4, [node("pve1", 8192), node("pve2", 8192)], SHARED)
+    assert [c.node for c in found if isinstance(c, Choice)] == ["pve1", "pve2", "pve1", "pve2"]
+    assert code(choose([want(4096)] * 5, [node("pve1", 8192), node("pve2", 8192)], SHARED)[4]) == "node_memory_full"
+
+
+def test_storage_counts_across_nodes_when_it_is_shared() -> None:
+    nodes = [node("pve1", nfs_gib=25, lvm_gib=0), node("pve2", nfs_gib=25, lvm_gib=0)]
+    found = choose([want(gib=10)] * 3, nodes, SHARED)
+    assert [type(f) for f in found] == [Choice, Choice, Misfit] and code(found[2]) == "storage_full"
+
+
+def test_a_full_template_storage_gives_way_to_the_one_with_most_room() -> None:
+    assert one(want(gib=50), [node("pve1", nfs_gib=20, lvm_gib=80)]) == Choice("pve1", ("local-lvm",))
+
+
+def test_a_template_on_local_storage_stays_on_its_node() -> None:
+    assert one(want(), [node("pve1", 9000), node("pve2", 2048)], LOCAL) == Choice("pve2", ("local-lvm",))
+    assert code(one(want(node="pve1"), [node("pve1"), node("pve2")], LOCAL)) == "template_on_other_node"
+
+
+def test_an_offline_template_node_stops_everything() -> None:
+    assert code(one(want(), [node("pve1", online=False), node("pve2")])) == "template_node_offline"
+
+
+def test_reasons_are_those_of_the_node_that_came_furthest() -> None:
+    nodes = [node("pve1"), node("pve2", online=False)]
+    assert code(one(want(cores=9), nodes)) == "node_too_small_cores"
+    assert code(one(want(32768), nodes)) == "node_too_small_memory"
+    assert code(one(want(9000), nodes)) == "node_memory_full"
+    assert code(one(want(gib=5000), nodes)) == "storage_full"
+
+
+def test_a_chosen_node_is_respected() -> None:
+    nodes = [node("pve1", 2048), node("pve2", 8192), node("pve3", online=False)]
+    assert one(want(node="pve1"), nodes) == Choice("pve1", ("nfs",))
+    assert code(one(want(4096, node="pve1"), nodes)) == "node_memory_full"
+    assert code(one(want(node="pve3"), nodes)) == "node_offline"
+    assert code(one(want(node="pve9"), nodes)) == "node_unknown"
+
+
+def test_chosen_storages_are_checked_one_by_one() -> None:
+    def disks(*wanted: WantedDisk) -> Choice | Misfit:
+        return one(Want(1, 512, wanted), [node("pve1", lvm_gib=30)])
+
+    assert disks(WantedDisk(10), WantedDisk(20, "local-lvm")) == Choice("pve1", ("nfs", "local-lvm"))
+    assert code(disks(WantedDisk(10, "local"))) == "storage_not_images"
+    assert code(disks(WantedDisk(10, "nope"))) == "storage_unknown"
+    full = disks(WantedDisk(20, "local-lvm"), WantedDisk(20, "local-lvm"))
+    assert isinstance(full, Misfit) and (full.code, full.field) == ("storage_full", "disks.1.storage")
+
+
+def test_a_bridge_must_be_on_the_node() -> None:
+    assert (
+        code(one(Want(1, 512, (WantedDisk(1),), bridges=frozenset({"vmbr9"})), [node("pve1")])) == "bridge_not_on_node"
+    )
