@@ -1,13 +1,24 @@
 """Gunicorn's configuration: `gunicorn -c app/gunicorn_conf.py app.wsgi:app`."""
 
-import ctypes
-import os
-import signal
-import sys
-from typing import Any
+from gevent import monkey
 
-from app.config import get_settings
+# The application is loaded once, in the master, and shared by its workers (measured against loading it in each: 90 MB
+# and a fifth of the processor time of a start). So it is the master where nothing may be imported before this.
+monkey.patch_all()
 
+import ctypes  # noqa: E402
+import gc  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+from psycogreen.gevent import patch_psycopg  # noqa: E402
+
+from app.config import get_settings  # noqa: E402
+
+patch_psycopg()
 _settings = get_settings()
 
 bind = f"{_settings.bind}:{_settings.port}"
@@ -18,7 +29,7 @@ keepalive = 15
 timeout = 60
 # Open event streams would hold up a stop for as long as this.
 graceful_timeout = 3
-preload_app = False
+preload_app = True
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - heartbeat files, must not touch a disk
 accesslog = None
@@ -26,10 +37,14 @@ errorlog = "-"
 loglevel = "warning"
 
 
-def post_fork(_server: Any, _worker: Any) -> None:
-    """In each worker: psycopg2 yields to gevent, and the worker ends with its master."""
-    from psycogreen.gevent import patch_psycopg  # noqa: PLC0415 - not in the master
+def when_ready(_server: Any) -> None:
+    """Before the first fork: what loading began ends here, and what was loaded stays shared."""
+    gevent.sleep(0.05)
+    gc.collect()
+    gc.freeze()
 
-    patch_psycopg()
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """In each worker: it ends with its master."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))

@@ -31,8 +31,15 @@ MESSAGES: dict[str, LazyString] = _merge("MESSAGES")
 HINTS: dict[str, LazyString] = _merge("HINTS")
 
 
+def _listed(values: list[Any] | tuple[Any, ...]) -> str:
+    """Up to three one by one, more as `first … last (count)`: a batch of fifty is still a sentence."""
+    if len(values) > 3:
+        return f"{values[0]} … {values[-1]} ({len(values)})"
+    return ", ".join(map(str, values))
+
+
 def _format(text: LazyString, args: Mapping[str, Any]) -> str:
-    shown = {k: ", ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in args.items()}
+    shown = {k: _listed(v) if isinstance(v, list | tuple) else v for k, v in args.items()}
     try:
         return str(text) % _Args(shown)
     except (TypeError, ValueError):

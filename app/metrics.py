@@ -88,7 +88,7 @@ def render(counts: DatabaseCounts) -> bytes:
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
     registry = CollectorRegistry()
-    registry.register(counts)  # type: ignore[arg-type]  # a duck-typed collector
+    registry.register(counts)
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if shared is None:
         return generate_latest(REGISTRY) + generate_latest(registry)

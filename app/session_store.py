@@ -35,7 +35,7 @@ class _Json(Serializer):
         return msgspec.json.encode(dict(session))
 
 
-class BrowserSession(RedisSession):  # type: ignore[misc]  # Flask-Session is untyped
+class BrowserSession(RedisSession):
     """`is_down`: Redis did not answer. `is_absent`: this request has no session and gets none."""
 
     is_down = False
@@ -52,7 +52,7 @@ def has_bearer(request: Request) -> bool:
     return request.headers.get("Authorization", "")[:7].lower() == "bearer "
 
 
-class BrowserSessions(RedisSessionInterface):  # type: ignore[misc]
+class BrowserSessions(RedisSessionInterface):
     """Open, refresh and rotate sessions; see the module."""
 
     session_class = BrowserSession

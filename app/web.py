@@ -83,7 +83,9 @@ def _end(response: Response) -> Response:
     _compress(response)
     metrics.observe(request.endpoint or "none", request.method, response.status_code, elapsed)
     if response.status_code >= 500 or elapsed > SLOW_S:
-        log.info("request", method=request.method, path=request.path, status=response.status_code, ms=round(elapsed * 1000))
+        log.info(
+            "request", method=request.method, path=request.path, status=response.status_code, ms=round(elapsed * 1000)
+        )
     return response
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What every part of the simulated cluster shares: its attributes, its units and a few lookups."""
 
+import asyncio
 import collections
 import math
 import os
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fakepve import FakePve, FakeVm  # type: ignore[import-untyped]  # fakepve carries no types
+from aiohttp import web
+from fakepve import FakePve, FakeVm
+from fakepve.server import ok
 
 Fields = dict[str, Any]
 # A line of a task's log, or (seconds of the simulated cluster before it, line).
@@ -90,7 +93,7 @@ class Volumes(dict[str, Fields]):
         return super().pop(name, *default)
 
 
-class Base(FakePve):  # type: ignore[misc]  # fakepve carries no types
+class Base(FakePve):  # type: ignore[misc, unused-ignore]  # fakepve carries no types
     """fakepve with the attributes that the parts below add to it."""
 
     spec: Fields
@@ -101,6 +104,7 @@ class Base(FakePve):  # type: ignore[misc]  # fakepve carries no types
     clone_limit: int
     cloning: "collections.Counter[Any]"
     aborted: set[str]
+    running_tasks: "set[asyncio.Task[None]]"
 
     def vm(self, vmid: int) -> Any:
         """Return the guest, or None."""
@@ -133,6 +137,12 @@ class Base(FakePve):  # type: ignore[misc]  # fakepve carries no types
         """Run the guest, without a task."""
         vm.status = vm.qmpstatus = "running"
         vm.started_at = since or time.time()
+
+
+def answered(data: Any = None) -> web.Response:
+    """Return the API's envelope around the data."""
+    answer: web.Response = ok(data)
+    return answer
 
 
 def bridges_of(config: Fields) -> list[str]:

@@ -4,16 +4,16 @@
 import time
 from typing import Any
 
-from fakepve import FakeVm  # type: ignore[import-untyped]  # fakepve carries no types
-from fakepve.qemu import with_mac  # type: ignore[import-untyped]
+from fakepve import FakeVm
+from fakepve.qemu import with_mac
 
 from simulator.base import GIB, MIB, Base, Fields
 
-VM_PRIVILEGES = (
-    "VM.Allocate VM.Audit VM.Backup VM.Clone VM.Config.CDROM VM.Config.CPU VM.Config.Cloudinit VM.Config.Disk "
-    "VM.Config.HWType VM.Config.Memory VM.Config.Network VM.Config.Options VM.Console VM.GuestAgent.Audit "
-    "VM.Migrate VM.PowerMgmt VM.Snapshot VM.Snapshot.Rollback"
-).split()
+VM_PRIVILEGES = [
+    "VM.Allocate", "VM.Audit", "VM.Backup", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit",
+    "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options",
+    "VM.Console", "VM.GuestAgent.Audit", "VM.Migrate", "VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback",
+]  # fmt: skip
 ROLE = {
     "/vms": VM_PRIVILEGES,
     "/storage": ["Datastore.Audit", "Datastore.AllocateSpace"],

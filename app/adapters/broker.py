@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import kombu
+import redis
 from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError as KombuOperationalError
@@ -96,6 +97,19 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> Non
     except (KombuOperationalError, RedisError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S
         raise BrokerDown(f"ringing {name.value}") from exc
+
+
+def queue_length(queue: Queue) -> int | None:
+    """Return how many messages wait in a queue; None when that cannot be told now."""
+    if not get_settings().celery_broker_url.startswith("redis"):
+        return None
+    try:
+        with redis.Redis.from_url(
+            get_settings().celery_broker_url, socket_timeout=SEND_TIMEOUT_S, socket_connect_timeout=SEND_TIMEOUT_S
+        ) as client:
+            return int(client.llen(queue.value))
+    except RedisError:
+        return None
 
 
 def after_fork() -> None:

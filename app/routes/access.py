@@ -97,7 +97,7 @@ def client_address() -> str:
 
 def browser_session() -> BrowserSession:
     """Return the session object itself, for what Flask's proxy does not know."""
-    made: BrowserSession = session._get_current_object()  # type: ignore[attr-defined]
+    made: BrowserSession = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's name
     return made
 
 
@@ -105,7 +105,7 @@ def user_or_none() -> User | None:
     """Return who is signed in. Raises TokenInvalid, SessionStoreUnavailable."""
     if browser_session().is_down:
         raise SessionStoreUnavailable
-    return current_user._get_current_object() if current_user.is_authenticated else None
+    return current_user._get_current_object() if current_user.is_authenticated else None  # noqa: SLF001 - werkzeug's name
 
 
 def current_actor() -> Actor:

@@ -98,7 +98,7 @@ def _page(document: dict[str, Any]) -> str:
     resend = _resend() if document["status"] == 503 else []
     if document["status"] >= 500:
         # The page must not ask the database or Redis who is reading it.
-        g._login_user = AnonymousUserMixin()
+        g._login_user = AnonymousUserMixin()  # noqa: SLF001 - where Flask-Login looks first
         db.session.remove()
     try:
         return render_template(
@@ -112,7 +112,7 @@ def _page(document: dict[str, Any]) -> str:
     form = f'<form method="post">{hidden}<button>↻</button></form>' if resend else ""
     return (
         f'<!doctype html><meta charset="utf-8"><title>{document["status"]}</title><h1>{escape(document["detail"])}</h1>'
-        f'<p>{escape(document.get("hint", ""))}</p>{form}<p><small>{escape(document["request_id"])}</small></p>'
+        f"<p>{escape(document.get('hint', ''))}</p>{form}<p><small>{escape(document['request_id'])}</small></p>"
     )
 
 
@@ -173,7 +173,7 @@ def _redis_error(exc: RedisError) -> Response:
 
 
 def _bug(exc: Exception) -> Response:
-    log.exception("request_failed_unexpectedly", path=request.path if has_request_context() else "")
+    log.error("request_failed_unexpectedly", exc_info=exc, path=request.path if has_request_context() else "")
     db.session.remove()
     return render(500, "internal_error", {})
 
@@ -185,4 +185,4 @@ def init_app(app: Flask) -> None:
         (OperationalError, _database_error), (InterfaceError, _database_error), (PoolTimeout, _database_error),
         (RedisError, _redis_error), (Exception, _bug),
     ):  # fmt: skip
-        app.register_error_handler(kind, handler)  # type: ignore[arg-type]  # each takes its own kind
+        app.register_error_handler(kind, handler)

@@ -128,7 +128,9 @@ def _counts(session: Session) -> metrics.DatabaseCounts:
 
     outbox = session.scalar(select(func.count()).select_from(Outbox)) or 0
     unread = session.scalar(select(func.count()).where(Notification.read_at.is_(None))) or 0
-    alive = session.execute(select(Server.status, func.count()).where(Server.deleted_at.is_(None)).group_by(Server.status))
+    alive = session.execute(
+        select(Server.status, func.count()).where(Server.deleted_at.is_(None)).group_by(Server.status)
+    )
     return metrics.DatabaseCounts({
         "tpm_runs": ("Runs by state.", "state", by(Run.state)),
         "tpm_actions": ("Actions by state.", "state", by(Action.state)),

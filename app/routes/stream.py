@@ -7,13 +7,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.domain.permissions import Permission
+from app.domain.permissions import Permission, allows
 from app.domain.run_state import FINAL
 from app.extensions import db
 from app.models import User
 from app.routes.access import browser_session, current_actor, open_to_all, user_or_none
-from app.services import runs, tokens
-from app.streaming.broker import TYPES, Broker, Client, Feed, Rights
+from app.services import runs, users
+from app.streaming.broker import TYPES, Broker, Client, Rights
+from app.streaming.feed import Feed
 from app.streaming.log_feed import LogFeed, Piece
 
 bp = Blueprint("stream", __name__)
@@ -97,7 +98,7 @@ def notifications() -> Response:
 @bp.get("/api/runs/<int:run_id>/log/stream")
 @open_to_all(ENDS_STREAM)
 def run_log(run_id: int) -> Response:
-    user, app = user_or_none(), current_app._get_current_object()  # type: ignore[attr-defined]  # behind the proxy
+    user, app = user_or_none(), current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     if user is None:
         return Response(status=204)
     actor = current_actor()
@@ -121,13 +122,10 @@ def init_app(app: Flask) -> None:
 
     def read_rights(user_id: int) -> Rights | None:
         with app.app_context(), Session(db.engine) as session:
-            user = session.get(User, user_id)
-            if user is None or not user.active:
-                return None
-            working = frozenset(token.id for token in tokens.list_own(session, user_id))
-            return Rights(user.session_epoch, user.can(Permission.VIEW_ALL), working)
+            row = session.execute(users.stream_rights(user_id)).one_or_none()
+            return (
+                Rights(row.session_epoch, allows(row.role, Permission.VIEW_ALL), frozenset(row.tokens)) if row else None
+            )
 
     app.extensions["broker"] = Broker(app.extensions["settings"].redis_url, read_rights, metrics.streams)
     app.jinja_env.globals["stream_head"] = stream_head
-
-

@@ -164,10 +164,10 @@ def plain(value: object) -> str:
 def duration(seconds: int) -> str:
     days, hours, minutes = seconds // 86_400, seconds % 86_400 // 3600, seconds % 3600 // 60
     if days:
-        return ngettext("%(num)d day", "%(num)d days", days)
+        return str(ngettext("%(num)d day", "%(num)d days", days))
     if hours:
-        return ngettext("%(num)d hour", "%(num)d hours", hours)
-    return ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1))
+        return str(ngettext("%(num)d hour", "%(num)d hours", hours))
+    return str(ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1)))
 
 
 def address(server: Server) -> str:

@@ -50,7 +50,7 @@ class RunContext:
         self.lock_fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self.keeper = Keeper(self.lock_fd)
         self._reason_lock = threading.Lock()
-        self.lease = Lease(self.run_id, self.fence, self.stop)
+        self.lease = Lease(self.run_id, self.fence, self.stop, get_settings().run_deadline_s)
         self.lease.start()
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
         self._lines = 0

@@ -14,7 +14,7 @@ from app.log import get_logger
 from app.runner import adoption, outcome, phases
 from app.runner.context import Claimed, RunContext
 from app.runner.patience import LOST, patient
-from app.services import forked, run_execution, run_facts, run_results
+from app.services import forked, run_execution, run_facts, run_results, workspaces
 from app.services.run_execution import Claim
 
 log = get_logger(__name__)
@@ -43,6 +43,7 @@ def _run(app: Flask, claim: Claim) -> None:
         return
     context = RunContext(app, Claimed(claim.run_id, claim.fence, claim.resumed, facts), skeleton)
     try:
+        _check_binary(context)
         adoption.take_over(context)
         _rounds(context)
     except Fenced:
@@ -63,6 +64,23 @@ def _run(app: Flask, claim: Claim) -> None:
     finally:
         context.close()
     run_results.store(claim.run_id)
+
+
+def _check_binary(context: RunContext) -> None:
+    """A state is never read by another flavour, nor by an older Terraform than wrote it. Raises RunFailed."""
+    binary, facts = context.skeleton.binary, context.facts
+    if not facts.servers:
+        raise RunFailed("server_gone")
+    if facts.flavour is None:
+        patient(lambda uow: workspaces.fix_flavour(uow, facts.workspace_id, binary.flavour))
+    elif facts.flavour != binary.flavour:
+        raise RunFailed("terraform_flavour", wanted=facts.flavour, found=binary.flavour)
+    if facts.terraform_version and _numbers(binary.version) < _numbers(facts.terraform_version):
+        raise RunFailed("terraform_too_old", wanted=facts.terraform_version, found=binary.version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(p) for p in version.split("-")[0].split(".") if p.isdigit())
 
 
 def _rounds(context: RunContext) -> None:

@@ -22,7 +22,7 @@ def unstorable(value: Any, path: str = "") -> list[FieldError]:
     """Find text that PostgreSQL cannot hold: NUL characters and lone surrogates."""
     match value:
         case str():
-            bad = "\x00" in value or not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+            bad = "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
             return [FieldError(path, "control_character")] if bad else []
         case dict():
             children = [(str(k), v) for k, v in value.items()]

@@ -30,7 +30,8 @@ log = get_logger(__name__)
 DUE_S = 8
 CONFIG_AGE_S = 600
 # Bounds of one poll: what is left over comes with the next ones.
-CONFIGS, NODES, AGENTS = 60, 8, 20
+CONFIGS, NODES, AGENTS = 400, 8, 20
+DETAILS_S = 4.0
 # Bridges seldom change: each node is asked every fifth minute; an agent whose answer is known, every minute.
 PERIOD_S, BRIDGES_EVERY, AGENTS_EVERY = 10, 30, 6
 ONLINE = "online"
@@ -108,7 +109,10 @@ def _ask(cluster_id: int) -> _Found:
             agents = inventory_servers.agent_candidates(session, cluster_id, found.resources)
         for node in nodes:
             _quietly(lambda n=node: found.bridges.__setitem__(n, proxmox.bridges(n)))
+        end = time.monotonic() + DETAILS_S
         for guest in guests:
+            if time.monotonic() > end:
+                break
             _quietly(lambda g=guest: found.configs.__setitem__(g.vmid, _config(proxmox, g)))
         for server, guest in agents[:AGENTS]:
             if not server.ip_addresses or _turn(server.id, AGENTS_EVERY):

@@ -60,7 +60,7 @@ def _unread(session: Session, user_ids: Sequence[int]) -> dict[int, int]:
         .where(Notification.user_id.in_(user_ids), Notification.read_at.is_(None))
         .group_by(Notification.user_id)
     )
-    return {user_id: count for user_id, count in session.execute(stmt)}
+    return {row[0]: row[1] for row in session.execute(stmt)}
 
 
 def list_page(

@@ -50,6 +50,7 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
             runs.transition(uow, run, RunState.ERRORED)
             return None
     elif run.state == RunState.APPLY_QUEUED and not slots.take(uow, run, run.fence + 1):
+        runs.touch(uow, run)  # the page says what it waits for
         return None
     run.fence += 1
     if resumed:
@@ -233,6 +234,7 @@ def go_on(uow: UnitOfWork, run: Run, fence: int) -> bool:
     if not slots.take(uow, run, fence):
         runs.transition(uow, run, RunState.APPLY_QUEUED)
         run.waiting_for = slots.reason(uow, run)
+        runs.touch(uow, run)
         return False
     runs.transition(uow, run, RunState.APPLYING)
     return True

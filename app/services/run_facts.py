@@ -33,6 +33,8 @@ class RunFacts:
     access: Access
     environment: dict[str, str]
     ca_file: Path | None
+    flavour: str | None  # of the workspace's state: never changes
+    terraform_version: str | None  # never goes back
 
 
 def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
@@ -49,4 +51,5 @@ def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
         run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING, runs.audience(run),
         tuple(ServerFacts(s.slug, s.name, s.vmid, s.node_name, s.marker, s.in_state) for s in rows),
         clusters.access(cluster), clusters.terraform_environment(cluster), clusters.ca_file(cluster),
+        workspace.flavour, workspace.terraform_version,
     )  # fmt: skip

@@ -241,6 +241,16 @@ def _finish(uow: UnitOfWork, run: Run) -> None:
     )  # fmt: skip
     uow.session.flush()
     promote(uow, run.workspace_id)
+    _ring_next_for_slots(uow)
+
+
+def _ring_next_for_slots(uow: UnitOfWork) -> None:
+    """Slots may be free now: ring for the run that waits longest for some."""
+    waiting = uow.session.scalar(
+        select(Run).where(Run.state == RunState.APPLY_QUEUED, Run.waiting_for.is_not(None)).order_by(Run.id).limit(1).with_for_update(skip_locked=True)
+    )
+    if waiting is not None:
+        uow.ring(TaskName.RUN, [str(waiting.task_id)], waiting.task_id)
 
 
 def promote(uow: UnitOfWork, workspace_id: int) -> Run | None:

@@ -198,9 +198,7 @@ def _new_run(
     uow.session.flush()
     runs.add_event(uow, run, "requested", "requested", by=actor.username)
     runs.promote(uow, workspace_id)
-    uow.session.refresh(run)
-    if run.state == RunState.PENDING:
-        runs.touch(uow, run)
+    uow.session.flush()
     return run
 
 

@@ -46,7 +46,7 @@ def take(uow: UnitOfWork, run: Run, fence: int) -> bool:
             select(SlotHolder.resource, func.sum(SlotHolder.taken))
             .where(SlotHolder.resource.in_(sorted(wanted)), SlotHolder.run_id != run.id)
             .group_by(SlotHolder.resource)
-        ).tuples().all()
+        ).all()
     )  # fmt: skip
     free = {resource: _limit(resource, limits) - int(used.get(resource, 0)) for resource in wanted}
     if min(free.values()) < 1:

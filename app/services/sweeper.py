@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import and_, func, select, text
 
+from app.adapters import broker
 from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunState
-from app.domain.tasks import TaskName
+from app.domain.tasks import Queue, TaskName
 from app.log import get_logger
 from app.models import Run, RunLease, Server, SlotHolder
 from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings
@@ -62,7 +63,11 @@ def promote_pending(uow: UnitOfWork) -> None:
 
 
 def ring_queued(uow: UnitOfWork) -> None:
-    """Ring again for runs whose bell was not answered: lost, or no slot was free then."""
+    """Ring again for runs whose bell was not answered: lost, or no slot was free then; never more bells than runs."""
+    waiting = uow.session.scalar(select(func.count()).select_from(Run).where(Run.state.in_(QUEUED))) or 0
+    bells = broker.queue_length(Queue.TERRAFORM)
+    if bells is not None and bells >= waiting:
+        return
     rows = uow.session.scalars(
         select(Run).where(Run.state.in_(QUEUED), Run.bell_at < _ago(BELL_S)).order_by(Run.id).limit(50).with_for_update(skip_locked=True)
     )

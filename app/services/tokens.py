@@ -105,6 +105,8 @@ def note_use(uow: UnitOfWork, token_id: int) -> None:
     moment = func.clock_timestamp()
     uow.session.execute(
         update(ApiToken)
-        .where(ApiToken.id == token_id, (ApiToken.last_used_at.is_(None)) | (ApiToken.last_used_at < moment - USED_EVERY))
+        .where(
+            ApiToken.id == token_id, (ApiToken.last_used_at.is_(None)) | (ApiToken.last_used_at < moment - USED_EVERY)
+        )
         .values(last_used_at=moment)
     )

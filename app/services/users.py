@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.adapters import passwords
 from app.domain.permissions import Permission, Role
 from app.errors import Conflict, FieldError, Invalid, NotFound
-from app.models import User
+from app.models import ApiToken, User
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.services import audit
 from app.services.actor import Actor
@@ -48,7 +48,9 @@ def password_faults(password: str, username: str = "", field: str = "password") 
     return [FieldError(field, "password_is_username")] if password.lower() == username.lower() else []
 
 
-def _make(uow: UnitOfWork, actor: Actor | None, username: str, role: Role, password: str | None) -> tuple[User, str | None]:
+def _make(
+    uow: UnitOfWork, actor: Actor | None, username: str, role: Role, password: str | None
+) -> tuple[User, str | None]:
     faults = username_faults(username)
     if password is not None:
         faults += password_faults(password, username)
@@ -121,6 +123,14 @@ def authenticate(session: Session, username: str, password: str) -> User | None:
         passwords.verify_nobody(password[:MAX_PASSWORD])
         return None
     return user if passwords.verify(user.password_hash, password) and user.active else None
+
+
+def stream_rights(user_id: int) -> Select[tuple[int, Role, list[int]]]:
+    """Return the query for what an open stream depends on; no row when the user is gone or inactive."""
+    working = select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
+    return select(User.session_epoch, User.role, func.array(working.scalar_subquery()).label("tokens")).where(
+        User.id == user_id, User.active
+    )
 
 
 def get(session: Session, user_id: int) -> User:

@@ -29,6 +29,13 @@ def create(uow: UnitOfWork, cluster: Cluster, name: str) -> Workspace:
     return workspace
 
 
+def fix_flavour(uow: UnitOfWork, workspace_id: int, flavour: str) -> None:
+    """Note which of Terraform and OpenTofu made the workspace's first plan."""
+    workspace = uow.session.get_one(Workspace, workspace_id)
+    if workspace.flavour is None:
+        workspace.flavour = flavour
+
+
 def marker(installation_id: str, workspace_id: int, slug: str) -> str:
     """The first line of a VM's description: this installation, workspace and server own it."""
     return f"managed-by:tpm/{installation_id}/{workspace_id}/{slug}"

@@ -2,8 +2,8 @@
 
     client = Client(user_id, topics, ...)
     broker.subscribe(client)                 # from here on nothing is missed
-    frames = broker.replay(client, last_id)  # what came before, or one `reset`
-    for chunk in Feed(broker, client, frames): ...
+    missed = broker.replay(client, last_id)  # what came before, or one `reset`
+    Response(Feed(broker, client, missed))   # streaming/feed.py
 
 A frame is made once per event, the audience is decided once per user. A client whose queue is full is dropped and its
 socket shut: it comes back with Last-Event-ID.
@@ -14,7 +14,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,8 @@ from app.streaming.events import STREAM
 log = get_logger(__name__)
 QUEUE = 512
 REPLAY = 2_000
-HEARTBEAT_S = 15.0
 BLOCK_MS = 10_000
+HEARTBEAT_S = 15
 RETRY_S = 0.5
 TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster"})
 
@@ -59,8 +59,9 @@ class Client:
     session_mark: str = ""
     token_id: int | None = None
     sock: socket.socket | None = None
-    queue: "queue.SimpleQueue[Item]" = field(default_factory=lambda: queue.SimpleQueue())
+    queue: "queue.SimpleQueue[Item]" = field(default_factory=queue.SimpleQueue)
     closing: bool = False
+    beat: int = 0  # in which second of each HEARTBEAT_S it hears from us
 
 
 @dataclass(eq=False)
@@ -89,7 +90,9 @@ class Entry:
         if topic in ("log", "run"):
             values = json.loads(data)
             object_topic += str(values.get("run") or values.get("id"))
-        return cls(sse.parse_id(id_) or sse.START, fields["a"], topic, object_topic, sse.frame(type_, data, id_), data, type_)
+        return cls(
+            sse.parse_id(id_) or sse.START, fields["a"], topic, object_topic, sse.frame(type_, data, id_), data, type_
+        )
 
 
 def may_have(client: Client, rights: Rights, entry: Entry) -> bool:
@@ -99,10 +102,17 @@ def may_have(client: Client, rights: Rights, entry: Entry) -> bool:
     return seen and (entry.topic in client.topics or entry.object_topic in client.topics)
 
 
+def is_valid(client: Client, rights: Rights) -> bool:
+    """True while the client's session or token is one that works."""
+    return client.epoch == rights.epoch if client.token_id is None else client.token_id in rights.tokens
+
+
 class Broker:
     """The clients of this process and the thread (a greenlet, under gevent) that feeds them."""
 
-    def __init__(self, url: str, read_rights: ReadRights, on_count: Callable[[int], None] = lambda _count: None) -> None:
+    def __init__(
+        self, url: str, read_rights: ReadRights, on_count: Callable[[int], None] = lambda _count: None
+    ) -> None:
         # A blocking read lasts BLOCK_MS; redis-py's own limit of 5 s would break it.
         self._blocking = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=BLOCK_MS / 1000 + 5, socket_connect_timeout=2, retry=None
@@ -114,6 +124,7 @@ class Broker:
         self._users: dict[int, _User] = {}
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._joined = 0
         self._last = "0-0"
 
     @property
@@ -123,7 +134,7 @@ class Broker:
     def head(self) -> str:
         """Return the id of the newest entry. Raises RedisError."""
         newest = self._redis.xrevrange(STREAM, count=1)
-        return str(newest[0][0]) if newest else "0-0"  # type: ignore[index]  # stubs allow awaitables
+        return str(newest[0][0]) if newest else "0-0"
 
     def subscribe(self, client: Client) -> bool:
         """Begin to collect events for the client; False when its user may not have any. Raises RedisError."""
@@ -131,8 +142,12 @@ class Broker:
         with self._lock:
             user = self._users.setdefault(client.user_id, _User(Rights(-1, False, frozenset())))
             user.clients.add(client)
+            self._joined += 1
+            client.beat = self._joined % HEARTBEAT_S
         self._on_count(self.client_count)
-        # Read after joining: a change of rights from here on reaches this client.
+        if is_valid(client, user.rights):
+            return True  # rights already here are kept up to date by `session` events
+        # Read after joining: a change from here on reaches this client.
         return self._apply_rights(client.user_id) and client in user.clients
 
     def unsubscribe(self, client: Client) -> None:
@@ -171,6 +186,18 @@ class Broker:
             self._last = self.head()
             self._reader = threading.Thread(target=self._read, name="events", daemon=True)
             self._reader.start()
+            threading.Thread(target=self._heartbeat, name="heartbeat", args=(self._reader,), daemon=True).start()
+
+    def _heartbeat(self, reader: threading.Thread) -> None:
+        """Say something to each client every HEARTBEAT_S, a part of them each second: that also finds the dead ones."""
+        item, second = (sse.START, sse.HEARTBEAT), 0
+        while reader.is_alive():
+            time.sleep(1)
+            second = (second + 1) % HEARTBEAT_S
+            for user in list(self._users.values()):
+                for client in list(user.clients):
+                    if client.beat == second and client.queue.empty():
+                        client.queue.put(item)
 
     def _read(self) -> None:
         while True:
@@ -250,9 +277,7 @@ class Broker:
             return False
         before, user.rights = user.rights, rights or Rights(-1, False, frozenset())
         for client in list(user.clients):
-            if rights is None or (client.token_id is None and client.epoch != rights.epoch):
-                self.sign_out(client)
-            elif client.token_id is not None and client.token_id not in rights.tokens:
+            if not is_valid(client, user.rights):
                 self.sign_out(client)
             elif told and before.sees_all != rights.sees_all:
                 client.queue.put((sse.START, sse.frame("reset", "{}")))
@@ -274,36 +299,3 @@ class Broker:
                 client.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-
-
-class Feed:
-    """What the web server iterates: hello, the replay, then events as they come, joined when several wait."""
-
-    def __init__(self, broker: Broker, client: Client, replay: Item) -> None:
-        self._broker, self._client = broker, client
-        self._chunks = self._run(*replay)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
-
-    def close(self) -> None:
-        """The web server calls this when the client has gone."""
-        self._broker.unsubscribe(self._client)
-
-    def _run(self, seen: sse.EntryId, missed: bytes) -> Iterator[bytes]:
-        yield sse.hello() + missed
-        waiting = self._client.queue
-        while not self._client.closing:
-            try:
-                items = [waiting.get(timeout=HEARTBEAT_S)]
-            except queue.Empty:
-                yield sse.HEARTBEAT
-                continue
-            while not waiting.empty() and len(items) < QUEUE:
-                items.append(waiting.get())
-            # START marks what is not an entry of the stream; entries may overlap with the replay.
-            chunk = b"".join(frame for id_, frame in items if id_ == sse.START or id_ > seen)
-            if chunk:
-                yield chunk
-            if not all(frame for _, frame in items):
-                return

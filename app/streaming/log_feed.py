@@ -4,12 +4,12 @@ The id of an event is the byte offset behind its text, so Last-Event-ID resumes 
 """
 
 import json
-import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from app.log import get_logger
-from app.streaming import broker, sse
+from app.streaming import sse
+from app.streaming.broker import Broker, Client
 
 log = get_logger(__name__)
 
@@ -26,7 +26,7 @@ class Piece:
 class LogFeed:
     """What the web server iterates. `read` asks the database; it is called when an event says there is more."""
 
-    def __init__(self, source: broker.Broker, client: broker.Client, read: Callable[[int], Piece], offset: int) -> None:
+    def __init__(self, source: Broker, client: Client, read: Callable[[int], Piece], offset: int) -> None:
         self._source, self._client, self._read, self._offset = source, client, read, offset
         self._chunks = self._run()
 
@@ -61,11 +61,8 @@ class LogFeed:
     def _wait(self) -> tuple[bytes, bool]:
         """Wait for a sign of more; returns what to pass on, and whether the stream is over."""
         waiting = self._client.queue
-        try:
-            items = [waiting.get(timeout=broker.HEARTBEAT_S)]
-        except queue.Empty:
-            return sse.HEARTBEAT, False
+        items = [waiting.get()]
         while not waiting.empty():
             items.append(waiting.get())
-        # Entries only say that there is more; what carries no entry's id (signed-out) is for the client.
+        # Entries only say that there is more; what carries no entry's id (heartbeat, signed-out) is for the client.
         return b"".join(frame for id_, frame in items if id_ == sse.START), not all(frame for _, frame in items)

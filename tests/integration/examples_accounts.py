@@ -31,6 +31,11 @@ def _vera(world: World) -> Values:
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIcBNkBEwGV5mDsCLKDGPbWBSPdgPuNwnQ0Oz1bOV9Fk walk@example"
 
+SETTINGS = {
+    "plan_expiry_s": "3600", "plan_expiry_h": "1", "slots_per_template": "9", "slots_per_node": "9",
+    "slots_per_storage": "9", "parallelism": "7",
+}  # fmt: skip
+
 EXAMPLES = {
     "auth.login_post": Example(
         "session.sign_in", _vera, lambda _: {"username": "vera", "password": USER_PASSWORD}, by="stranger"
@@ -43,7 +48,7 @@ EXAMPLES = {
     "account.sign_out_everywhere": Example("session.sign_out_everywhere"),
     "account.token_create": Example("token.create", body=lambda _: {"name": "walk"}),
     "account.token_revoke": Example("token.revoke", _token),
-    "admin_settings.change": Example("settings.change", body=lambda _: {"parallelism": "7"}),
+    "admin_settings.change": Example("settings.change", body=lambda _: SETTINGS),
     "admin_users.create": Example("user.create", body=lambda _: {"username": "walk", "role": "viewer"}),
     "admin_users.activate": Example("user.activate", _inactive),
     "admin_users.deactivate": Example("user.deactivate", _user),

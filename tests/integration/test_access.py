@@ -146,7 +146,8 @@ def test_htmx_is_told_to_leave_the_page_when_the_session_has_ended(client_for):
 
 
 @pytest.mark.parametrize(
-    "text", ["https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil", "javascript:x", "/a\nb", "", None, "a"]
+    "text",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil", "javascript:x", "/a\nb", "", None, "a"],
 )
 def test_nobody_is_led_to_another_site_after_signing_in(text):
     assert safe_next(text) == "/"

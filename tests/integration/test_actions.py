@@ -94,6 +94,7 @@ def test_an_end_is_told_to_requester_and_owner(
 ) -> None:
     dora = make_user("developer", "dora")
     make_server("web-1", dora)
+    store.delete(events.STREAM)
     done = carried_out(operator, "web-1", "start")
     with unit_of_work() as uow:
         told = uow.session.scalars(select(Notification).order_by(Notification.user_id)).all()

@@ -37,7 +37,9 @@ for _file in sorted(Path(__file__).parent.glob("examples_*.py")):
 
 def _writing() -> dict[str, str]:
     rules = create_app(get_settings()).url_map.iter_rules()
-    return {rule.endpoint: next(iter(m)) for rule in rules if (m := (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"})}
+    return {
+        rule.endpoint: next(iter(m)) for rule in rules if (m := (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"})
+    }
 
 
 def test_every_writing_route_has_an_example():

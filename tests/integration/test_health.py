@@ -21,7 +21,9 @@ def test_metrics_are_for_loopback_or_a_token(client_for, make_user):
     stranger: Client = client_for()
     stranger.environ_base["REMOTE_ADDR"] = "203.0.113.9"
     assert stranger.get("/metrics", headers={"Accept": "application/json"}).status_code == 401
-    through_proxy = client_for().get("/metrics", headers={"X-Forwarded-For": "203.0.113.9", "Accept": "application/json"})
+    through_proxy = client_for().get(
+        "/metrics", headers={"X-Forwarded-For": "203.0.113.9", "Accept": "application/json"}
+    )
     assert through_proxy.status_code == 401
     assert client_for(make_user("developer")).get("/metrics").status_code == 403
     text = client_for(make_user("viewer")).get("/metrics").text

@@ -23,7 +23,9 @@ def test_defaults_hold_until_changed_and_changes_are_audited(client_for, make_us
 
 
 def test_values_out_of_bounds_are_faults_of_their_fields(client_for, make_user):
-    answer = client_for(make_user("administrator")).patch("/api/settings", json={"parallelism": 0, "slots_per_node": 999})
+    answer = client_for(make_user("administrator")).patch(
+        "/api/settings", json={"parallelism": 0, "slots_per_node": 999}
+    )
     assert {e["field"] for e in answer.json["errors"]} == {"parallelism", "slots_per_node"}
 
 

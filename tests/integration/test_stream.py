@@ -275,5 +275,3 @@ def _request(web: str, method: str, path: str, cookie: str = "", body: str = "")
     text, fresh = answer.read().decode(), answer.headers["Set-Cookie"]
     conn.close()
     return (fresh.partition(";")[0] if fresh else cookie), text
-
-

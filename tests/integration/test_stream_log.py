@@ -44,7 +44,9 @@ def _write(run_id: int, text: str, state: RunState | None = None) -> None:
                 )
             )  # fmt: skip
             run.log_bytes += size
-            uow.publish("log", f"owner:{run.created_by_id}", {"run": run_id, "offset": run.log_bytes - size, "bytes": size})
+            uow.publish(
+                "log", f"owner:{run.created_by_id}", {"run": run_id, "offset": run.log_bytes - size, "bytes": size}
+            )
         if state is not None:
             run.state = state
             uow.publish("run", f"owner:{run.created_by_id}", {"id": run_id, "state": state.value})

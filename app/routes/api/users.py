@@ -21,7 +21,9 @@ bp = Blueprint("api_users", __name__, url_prefix="/api")
 def me() -> Response:
     actor = current_actor()
     user = users.get(db.session(), actor.user_id)
-    return answer({**user_json(user), "ssh_keys": user.ssh_keys, "permissions": sorted(p.value for p in PERMISSIONS[actor.role])})
+    return answer(
+        {**user_json(user), "ssh_keys": user.ssh_keys, "permissions": sorted(p.value for p in PERMISSIONS[actor.role])}
+    )
 
 
 @bp.patch("/me")
