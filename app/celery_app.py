@@ -17,7 +17,7 @@ LEAVING = os.eventfd(0, os.EFD_CLOEXEC)
 flask_app.extensions["leaving_fd"] = LEAVING
 
 
-class ContextTask(Task):  # type: ignore[misc]  # celery is untyped
+class ContextTask(Task):
     """A task whose body runs inside the Flask application's context."""
 
     abstract = True
@@ -49,7 +49,7 @@ def _fresh_connections(**_: object) -> None:
         forked.forget_connections()
 
 
-import app.tasks.runs  # noqa: E402, F401 - registers the tasks
+import app.tasks.actions  # noqa: E402
+import app.tasks.inventory  # noqa: E402
+import app.tasks.runs  # noqa: E402 - registers the tasks
 import app.tasks.sweeper  # noqa: E402, F401
-import app.tasks.actions  # noqa: E402, F401
-import app.tasks.inventory  # noqa: E402, F401

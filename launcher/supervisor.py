@@ -69,6 +69,7 @@ class Supervisor:
         self.pids = pids
         self.children: dict[str, Child] = {}
         self.starting = True
+        self.killed = False
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
 
     def start(self, child: Child) -> Child:
@@ -106,7 +107,6 @@ class Supervisor:
     def stop(self, phases: Sequence[Sequence[str]]) -> bool:
         """End the children phase by phase within the budget. False when some had to be killed."""
         end = time.monotonic() + STOP_BUDGET_S
-        clean = True
         for child in self.children.values():
             child.due = None
         for index, phase in enumerate(phases):
@@ -116,10 +116,9 @@ class Supervisor:
             # Each later phase keeps a second for itself.
             limit = end - (len(phases) - 1 - index)
             if not self._all_gone(members, limit):
-                clean = False
                 self._kill(members)
         self.pids.forget()
-        return clean
+        return not self.killed
 
     def kill(self) -> None:
         """End everything at once. What was committed is safe."""
@@ -137,10 +136,10 @@ class Supervisor:
                 self._kill(list(self.children.values()))
         return True
 
-    @staticmethod
-    def _kill(members: Sequence[Child]) -> None:
+    def _kill(self, members: Sequence[Child]) -> None:
         for child in members:
             if child.process is not None and child.process.poll() is None:
+                self.killed = True
                 complain(f"{child.name} did not end by itself and is killed")
                 try:
                     # Its whole group: what it forked and did not send away into a session of its own.

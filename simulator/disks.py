@@ -45,9 +45,7 @@ class Disks(Base):
     async def _content_list(self, v: Fields, user: str) -> list[Fields]:
         here, items = self._volumes(v["storage"]), await super()._content_list(v, user)
         return [
-            item
-            for item in items
-            if here.get(item["volid"].partition(":")[2], {}).get("node") in (None, v["node"])
+            item for item in items if here.get(item["volid"].partition(":")[2], {}).get("node") in (None, v["node"])
         ]
 
     # ---- volumes

@@ -114,6 +114,6 @@ def queue_length(queue: Queue) -> int | None:
 
 def after_fork() -> None:
     """Forget connections of the parent process without touching them."""
-    global _connection, _down_until  # noqa: PLW0603
+    global _connection, _down_until
     _connection, _down_until = None, 0.0
     producers.clear()

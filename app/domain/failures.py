@@ -21,7 +21,7 @@ def _row(code: str, pattern: str) -> Failure:
 # The first match wins: narrow before wide.
 CATALOGUE: tuple[Failure, ...] = (
     _row("proxmox_unreachable", r"connection refused|no such host|i/o timeout|network is unreachable|no route to host.*dial|connection reset"),
-    _row("proxmox_certificate", r"x509: (?P<reason>[^\n]+)|failed to verify certificate"),
+    _row("proxmox_certificate", r"failed to verify certificate: (?:x509: )?(?P<reason>[^\n]+)|x509: (?P<reason2>[^\n]+)"),
     _row("proxmox_unauthorized", r"HTTP 401|authentication failure|invalid token"),
     _row("proxmox_forbidden", r"Permission check failed \((?P<path>[^,)]+), (?P<privilege>[^)]+)\)"),
     _row("vmid_taken", r"unable to create VM (?P<vmid>\d+): config file already exists|VM (?P<vmid2>\d+) already exists"),
@@ -35,7 +35,7 @@ CATALOGUE: tuple[Failure, ...] = (
     _row("no_quorum", r"no quorum"),
     _row("clone_lock_timeout", r"can't lock file '[^']*lock-(?P<vmid>\d+)\.conf' - got timeout"),
     _row("vm_locked", r"VM is locked \((?P<lock>[^)]+)\)"),
-    _row("start_failed", r"start failed: (?P<reason>[^\n]+)|VM start.*QEMU exited"),
+    _row("start_failed", r"start failed: (?P<reason>[^\n]+)"),
     _row("bridge_missing", r"bridge '(?P<bridge>[^']+)' does not exist"),
     _row("proxmox_proxy", r"HTTP 50[234]\b"),
     _row("config_refused", r"Parameter verification failed\. \((?P<reason>[^\n]+)\)"),

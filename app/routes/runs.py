@@ -1,5 +1,7 @@
 """The runs' pages: list, one run with plan and log, and the decisions on it."""
 
+import re
+
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from app.domain.permissions import Permission
@@ -57,10 +59,15 @@ def _destroys(changes: list[PlanChange]) -> int:
     return sum(change.action in DESTROYS for change in changes)
 
 
+def _natural(change: PlanChange) -> list[tuple[int, str]]:
+    """Sort web-2 before web-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", change.name or change.slug)]
+
+
 def _render(template: str, run_id: int) -> Response:
     actor, session = current_actor(), db.session()
     run = runs.get(session, actor, run_id)
-    changes = runs.changes(session, run)
+    changes = sorted(runs.changes(session, run), key=_natural)
     html = render_template(
         template, run=run, changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=(run.error or {}).get("line"),

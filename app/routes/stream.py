@@ -71,7 +71,8 @@ def _open(topics: frozenset[str], feed: Callable[[Broker, Client], Iterable[byte
         raise
     finally:
         db.session.remove()
-    return Response(made, mimetype="text/event-stream", headers=HEADERS)
+    # Passed straight through: werkzeug's wrapping costs a tenth of a delivery.
+    return Response(made, mimetype="text/event-stream", headers=HEADERS, direct_passthrough=True)
 
 
 def _stream(topics: frozenset[str]) -> Response:

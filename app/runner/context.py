@@ -24,7 +24,6 @@ from app.services.run_facts import RunFacts, ServerFacts
 from app.services.uow import UnitOfWork
 from app.streaming.events import Event, append
 
-
 Target = ServerFacts
 
 

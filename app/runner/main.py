@@ -56,7 +56,7 @@ def _run(app: Flask, claim: Claim) -> None:
     except LOST:
         context.keeper.stop()
         raise
-    except Exception as exc:  # noqa: BLE001 - whatever happens, the run gets its end
+    except Exception as exc:
         context.keeper.stop()
         if not isinstance(exc, AppError):
             log.exception("runner_failed", run_id=claim.run_id)
@@ -80,7 +80,7 @@ def _check_binary(context: RunContext) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in version.split("-")[0].split(".") if p.isdigit())
+    return tuple(int(p) for p in version.split("-", maxsplit=1)[0].split(".") if p.isdigit())
 
 
 def _rounds(context: RunContext) -> None:

@@ -75,7 +75,7 @@ def _seen(context: RunContext, careful: bool) -> dict[str, Seen] | None:
     """Look at our VMIDs in Proxmox; None when it cannot be asked. `careful` waits until Proxmox works on none of them."""
     try:
         known = states.instances(context.state.read().body)
-    except Exception:  # noqa: BLE001 - the end must be written even when the state cannot be read
+    except Exception:
         log.exception("state_unreadable", run_id=context.run_id)
         known = {}
     try:

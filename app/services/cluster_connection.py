@@ -23,8 +23,8 @@ from app.services.uow import UnitOfWork
 
 # name, bridge, VLAN, CIDR, gateway, first and last address handed out
 FIRST_NETWORKS = (
-    ("servers", "vmbr0", None, "10.10.0.0/22", "10.10.0.1", "10.10.0.20", "10.10.3.250"),
-    ("internal", "vmbr1", 20, "10.20.0.0/24", "10.20.0.1", "10.20.0.10", "10.20.0.250"),
+    ("servers", "vmbr0", None, "10.20.0.0/22", "10.20.0.1", "10.20.0.50", "10.20.3.250"),
+    ("internal", "vmbr1", 40, "10.40.0.0/24", "10.40.0.1", "10.40.0.10", "10.40.0.250"),
 )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
-from app.models import Run, Server
+from app.models import Guest, Run, Server
 from app.services import reservations
 from app.services.uow import UnitOfWork
 
@@ -55,6 +55,8 @@ def remove(uow: UnitOfWork, servers: list[Server], ever_made: bool) -> None:
         server.in_state = False
         server.busy_run_id = None
         tell(uow, server)
+        # Until the next poll the guest would still stand in the way of its own name.
+        uow.session.execute(delete(Guest).where(Guest.cluster_id == server.cluster_id, Guest.vmid == server.vmid))
     (reservations.give_back if ever_made else reservations.forget_unused)(uow, [s.id for s in servers])
 
 

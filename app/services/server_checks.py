@@ -174,7 +174,7 @@ def _networks(draft: _Draft, cluster: Cluster, count: int) -> list[tuple[Network
         if ip and count > 1:
             draft.bad(where, "ip_for_one_only")
         elif ip and (code := networks.address_faults(draft.session, network, ip)):
-            draft.bad(where, code, ip=ip, network=network.name, low=network.range_low, high=network.range_high)
+            draft.bad(where, code, ip=ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
         elif not ip:
             needed = count * sum(1 for n, i in chosen[: index + 1] if n.id == network.id and not i)
             free = len(networks.free_addresses(draft.session, network, needed))

@@ -30,7 +30,7 @@ def _wanted(uow: UnitOfWork, run: Run) -> dict[str, int]:
 
 
 def _limit(resource: str, limits: Any) -> int:
-    return int({"template": limits.slots_per_template, "node": limits.slots_per_node, "storage": limits.slots_per_storage}[resource.split(":")[0]])
+    return int({"template": limits.slots_per_template, "node": limits.slots_per_node, "storage": limits.slots_per_storage}[resource.split(":", maxsplit=1)[0]])
 
 
 def take(uow: UnitOfWork, run: Run, fence: int) -> bool:
@@ -50,7 +50,7 @@ def take(uow: UnitOfWork, run: Run, fence: int) -> bool:
     )  # fmt: skip
     free = {resource: _limit(resource, limits) - int(used.get(resource, 0)) for resource in wanted}
     if min(free.values()) < 1:
-        run.waiting_for = _reason([r for r, n in free.items() if n < 1][0])
+        run.waiting_for = _reason(next(r for r, n in free.items() if n < 1))
         return False
     uow.session.execute(delete(SlotHolder).where(SlotHolder.run_id == run.id))
     uow.session.add_all(

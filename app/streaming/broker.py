@@ -45,6 +45,7 @@ class Rights:
     tokens: frozenset[int]  # tokens that work
 
 
+NO_RIGHTS = Rights(-1, False, frozenset())
 # None: the user is gone or inactive
 ReadRights = Callable[[int], Rights | None]
 
@@ -140,13 +141,11 @@ class Broker:
         """Begin to collect events for the client; False when its user may not have any. Raises RedisError."""
         self._start()
         with self._lock:
-            user = self._users.setdefault(client.user_id, _User(Rights(-1, False, frozenset())))
+            user = self._users.setdefault(client.user_id, _User(NO_RIGHTS))
             user.clients.add(client)
             self._joined += 1
             client.beat = self._joined % HEARTBEAT_S
         self._on_count(self.client_count)
-        if is_valid(client, user.rights):
-            return True  # rights already here are kept up to date by `session` events
         # Read after joining: a change from here on reaches this client.
         return self._apply_rights(client.user_id) and client in user.clients
 
@@ -275,11 +274,11 @@ class Broker:
         user = self._users.get(user_id)
         if user is None:
             return False
-        before, user.rights = user.rights, rights or Rights(-1, False, frozenset())
+        before, user.rights = user.rights, rights or NO_RIGHTS
         for client in list(user.clients):
             if not is_valid(client, user.rights):
                 self.sign_out(client)
-            elif told and before.sees_all != rights.sees_all:
+            elif told and before.sees_all != user.rights.sees_all:
                 client.queue.put((sse.START, sse.frame("reset", "{}")))
         return rights is not None
 

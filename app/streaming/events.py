@@ -70,5 +70,5 @@ def append(events: Sequence[Event]) -> bool:
 
 def after_fork() -> None:
     """Forget the parent's connection without touching it."""
-    global _client, _down_until  # noqa: PLW0603
+    global _client, _down_until
     _client, _down_until = None, 0.0

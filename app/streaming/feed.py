@@ -24,11 +24,16 @@ class Feed:
         yield sse.hello() + missed
         waiting = self._client.queue
         while not self._client.closing:
-            items = [waiting.get()]
+            id_, frame = waiting.get()
+            # START marks what is not an entry of the stream; entries may overlap with the replay.
+            if waiting.empty() and frame:
+                if id_ > seen or id_ == sse.START:
+                    yield frame
+                continue
+            items = [(id_, frame)]
             while not waiting.empty() and len(items) < QUEUE:
                 items.append(waiting.get())
-            # START marks what is not an entry of the stream; entries may overlap with the replay.
-            chunk = b"".join(frame for id_, frame in items if id_ == sse.START or id_ > seen)
+            chunk = b"".join(frame for id_, frame in items if id_ > seen or id_ == sse.START)
             if chunk:
                 yield chunk
             if not all(frame for _, frame in items):

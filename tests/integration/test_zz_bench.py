@@ -1,19 +1,16 @@
-import cProfile, pstats, contextvars, time
-def test_prof(app, make_user, client_for):
-    c=client_for(make_user("viewer"))
-    def one():
-        r=c.get("/api/stream", buffered=False); r.close()
-    for _ in range(5): one()
-    t=time.process_time()
-    for _ in range(100): one()
-    print("LINE per connect ms", (time.process_time()-t)*10)
-    t=time.process_time()
-    for _ in range(100): c.get("/api/nothing")
-    print("LINE per 404 ms", (time.process_time()-t)*10)
-    t=time.process_time()
-    for _ in range(100): c.get("/api/tokens")
-    print("LINE per tokens ms", (time.process_time()-t)*10)
-    p=cProfile.Profile(); p.enable()
-    for _ in range(100): one()
-    p.disable()
-    pstats.Stats(p).sort_stats("cumtime").print_stats(45)
+import os, subprocess, sys, psutil, time
+from app.config import get_settings
+def cpu():
+    out={}
+    for p in psutil.Process().children(recursive=True):
+        c=" ".join(p.cmdline())
+        if "app.wsgi" in c: 
+            t=p.cpu_times(); out[p.pid]=t.user+t.system
+    return out
+def test_bench(web, make_user, token_of):
+    token=token_of(make_user("viewer"))
+    pr=subprocess.Popen([sys.executable,"/tmp/acc_bench.py","1000"],env={**os.environ,"WEB":web,"TOKEN":token,"REDIS":get_settings().redis_url},stdout=subprocess.PIPE,text=True)
+    print("LINE",pr.stdout.readline().strip()); b=cpu()
+    print("LINE",pr.stdout.readline().strip()); c=cpu()
+    print("LINE fan cpu",{k:round(c[k]-b[k],2) for k in b})
+    pr.wait()

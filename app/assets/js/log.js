@@ -52,9 +52,11 @@ function put(parent, text, classes, tag = 'span') {
   parent.append(node);
 }
 
+// Lines begin with the time of day.
 function classesOf(text) {
-  if (/^\s*(│ )?Error:/.test(text)) return ['red'];
-  return /^(Plan:|Apply complete|Planning|Applying|──)/.test(text) ? ['b'] : [];
+  const said = text.replace(/^\d\d:\d\d:\d\d\s+/, '');
+  if (/^(│ )?Error:/.test(said)) return ['red'];
+  return /^(Plan:|Apply complete|Destroy complete)/.test(said) ? ['b'] : [];
 }
 
 function row(n) {

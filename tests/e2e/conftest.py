@@ -1,0 +1,120 @@
+"""The whole product, a Chromium, and people who are signed in. Any console error or CSP report fails its test.
+
+BASE_URL and ADMIN_PASSWORD point the tests at an instance that runs already; otherwise one is started.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+from tests.e2e.pages import sign_in
+from tests.stack import Api, Stack, running
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+# What a test provokes on purpose; everything else on the console is a fault.
+EXPECTED = ("409", "422", "404", "403", "503", "429")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHROMIUM or os.environ.get("REQUIRE_BROWSER") == "1":
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="there is no Chromium on PATH (set CHROMIUM, or REQUIRE_BROWSER=1 to fail)"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    assert CHROMIUM, "REQUIRE_BROWSER=1, but there is no Chromium: install one or set CHROMIUM"
+    return {"executable_path": CHROMIUM, "args": list(FLAGS)}
+
+
+class Outside:
+    """An instance somebody else started."""
+
+    def __init__(self, base: str, password: str) -> None:
+        self.base, self.admin_password = base, password
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Any]:
+    if url := os.environ.get("BASE_URL"):
+        yield Outside(url.rstrip("/"), os.environ["ADMIN_PASSWORD"])
+        return
+    with running() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def base_url(stack: Stack) -> str:
+    return stack.base
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Api:
+    return stack.api()
+
+
+@pytest.fixture(scope="session")
+def admin_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sign in once; every context starts from the saved cookies."""
+    return _signed_in(browser, stack.base, "admin", stack.admin_password, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def developer_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _, password = stack.user("dev.one", "developer")
+    return _signed_in(browser, stack.base, "dev.one", password, tmp_path_factory)
+
+
+def _signed_in(browser: Browser, base: str, username: str, password: str, places: pytest.TempPathFactory) -> Path:
+    context = browser.new_context(base_url=base)
+    sign_in(context.new_page(), username, password)
+    file = places.mktemp("state") / f"{username}.json"
+    context.storage_state(path=file)
+    context.close()
+    return file
+
+
+NewContext = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def open_browser(browser: Browser, base_url: str, admin_state: Path) -> Iterator[NewContext]:
+    """Make a browser of one's own, signed in as the administrator unless told otherwise."""
+    made: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(f"status of {status}" in message.text for status in EXPECTED):
+            faults.append(message.text)
+
+    def make(**options: Any) -> BrowserContext:
+        options = {"storage_state": admin_state, "locale": "en", "base_url": base_url, **options}
+        context = browser.new_context(**options)
+        context.on("console", listen)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        made.append(context)
+        return context
+
+    yield make
+    for context in made:
+        context.close()
+    assert not faults, faults
+
+
+@pytest.fixture
+def page(open_browser: NewContext) -> Page:
+    return open_browser().new_page()

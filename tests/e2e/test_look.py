@@ -1,0 +1,106 @@
+"""Themes, widths, languages: readable, no sideways scroll, nothing for axe to find."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import NewContext
+from tests.e2e.pages import fresh, live, made
+
+PAGES = (
+    "/", "/servers", "/servers/new", "/runs", "/templates", "/networks", "/networks/new", "/nodes", "/notifications", "/account",
+    "/admin/users", "/admin/clusters", "/admin/clusters/new", "/admin/audit", "/admin/settings", "/no-such-page",
+)  # fmt: skip
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in found]
+
+
+@pytest.fixture(scope="module")
+def a_server(browser: object, stack: object, api: object) -> tuple[str, int]:
+    name = fresh("seen")
+    body = api.create(name)  # type: ignore[attr-defined]
+    api.wait_run(body["run_id"], "applied")  # type: ignore[attr-defined]
+    return name, int(body["run_id"])
+
+
+@pytest.mark.parametrize(("theme", "width", "language"), [("light", 1440, "en"), ("dark", 390, "ko")])
+def test_no_page_has_an_axe_violation_or_scrolls_sideways(
+    open_browser: NewContext, base_url: str, a_server: tuple[str, int], theme: str, width: int, language: str
+) -> None:
+    context = open_browser(viewport={"width": width, "height": 844}, locale=language, reduced_motion="reduce")
+    context.add_cookies([{"name": "theme", "value": theme, "url": base_url}])
+    page = context.new_page()
+    faults = []
+    for path in (*PAGES, f"/servers/{a_server[0]}", f"/runs/{a_server[1]}"):
+        live(page, path)
+        faults += [f"{path} {fault}" for fault in violations(page)]
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            faults.append(f"{path} scrolls sideways")
+    assert not faults, "\n".join(faults)
+
+
+def test_open_menus_and_dialogs_have_no_axe_violation(open_browser: NewContext, a_server: tuple[str, int]) -> None:
+    page = open_browser(reduced_motion="reduce").new_page()
+    live(page, f"/servers?q={a_server[0]}")
+    page.get_by_role("button", name="Notifications").click()
+    page.locator("#bell .notes").wait_for()
+    assert not violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=f"Actions for {a_server[0]}").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    assert not violations(page)
+
+
+def test_korean_is_chosen_once_and_stays(open_browser: NewContext, stack: object) -> None:
+    context = open_browser(storage_state=None)
+    page = context.new_page()
+    page.goto("/login")
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_role("heading", name="로그인")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
+    page.get_by_role("button", name="EN").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_theme_is_switched_and_kept(page: Page) -> None:
+    live(page, "/")
+    page.get_by_role("button", name="Switch light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_the_keyboard_alone_filters_and_opens_a_row_menu(page: Page, a_server: tuple[str, int]) -> None:
+    live(page, "/servers")
+    page.keyboard.press("/")
+    page.keyboard.type(a_server[0])
+    page.wait_for_url(f"**q={a_server[0]}*")
+    expect(page.locator("tr[data-id]")).to_have_count(1)
+    page.get_by_role("button", name=f"Actions for {a_server[0]}").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text(f"Delete {a_server[0]}?")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_the_log_is_inert_text_with_links_to_lines_and_search(page: Page, a_server: tuple[str, int]) -> None:
+    live(page, f"/runs/{a_server[1]}#L2")
+    expect(page.locator(".l.on a")).to_have_text("2")
+    page.get_by_label("Search the log").fill("apply complete")
+    expect(page.locator("#log-h")).to_have_text("1/1")
+    expect(page.locator("#log-v mark")).to_have_text("Apply complete")
+
+
+def test_following_a_notification_marks_it_read(page: Page) -> None:
+    made(page, fresh("told"))
+    live(page, "/notifications?unread=1")
+    first = page.locator(".notes li.new").first
+    with page.expect_request("**/read"):
+        first.locator("a").click()
+    page.wait_for_url("**/runs/*")
