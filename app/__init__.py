@@ -1,7 +1,6 @@
 """The application: `create_app(settings)` wires the parts together and decides nothing."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +84,6 @@ def create_app(settings: "Settings") -> Flask:
     access.init_app(app)
     errors.init_app(app)
     for name in API + PAGES:
-        if not find_spec(name):
-            continue
         module = import_module(name)
         if hasattr(module, "init_app"):
             module.init_app(app)

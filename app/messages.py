@@ -5,7 +5,6 @@ Services and schemas know codes only. Every owner of codes has a module of texts
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from flask_babel import LazyString
@@ -22,7 +21,7 @@ class _Args(dict[str, Any]):
 
 def _merge(attribute: str) -> dict[str, LazyString]:
     merged: dict[str, LazyString] = {}
-    for name in filter(find_spec, _MODULES):
+    for name in _MODULES:
         merged.update(getattr(import_module(name), attribute))
     return merged
 

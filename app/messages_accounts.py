@@ -25,6 +25,8 @@ MESSAGES: dict[str, LazyString] = {
     "database_unavailable": _l("The database does not answer. Nothing was changed."),
     "session_store_unavailable": _l("The session store does not answer. Nothing was changed, and your input is kept."),
     "undecryptable": _l("A stored secret cannot be read with the configured ENCRYPTION_KEYS."),
+    "fenced": _l("Another process works on this run now."),
+    "run_failed": _l("The run cannot go on."),
     "broker_down": _l("The message broker does not answer. The work is saved and starts when it is back."),
     "bad_cursor": _l("This page cursor is not valid."),
     # sign-in and people

@@ -32,7 +32,7 @@ ROOT = "root@pam"
 UP_SINCE_DAYS = 10
 CERT_RENEWED_AFTER_DAYS = 20  # fakepve makes it for 30
 # A request that is being answered has this long when the process is told to stop.
-LAST_REQUESTS_S = 0.3
+LAST_REQUESTS_S = 0.1
 
 
 class Simulator(Control, Seeds, State, Tasks, Backups, Moves, Config, Disks, Figures, Inside, Base):
@@ -139,11 +139,9 @@ class Simulator(Control, Seeds, State, Tasks, Backups, Moves, Config, Disks, Fig
         self._write_connection(cert, f"http://127.0.0.1:{control.addresses[0][1]}" if control.addresses else None)
         print("ready", self.url, flush=True)
         await stop.wait()
-        # First the state: if the rest is cut short, nothing is missing.
+        # First the state: what the last requests still change is in the journal.
         self.save()
-        await control.cleanup()
-        await self.stop()
-        self.save()
+        await asyncio.gather(control.cleanup(), self.stop())
 
     def _write_connection(self, cert: Path, control: str | None) -> None:
         secret = self.apitokens[self.token_id]
