@@ -48,7 +48,7 @@ def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
         .order_by(Server.id)
     )
     return RunFacts(
-        run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING, runs.audience(run),
+        run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING, runs.audience(uow.session, run),
         tuple(ServerFacts(s.slug, s.name, s.vmid, s.node_name, s.marker, s.in_state) for s in rows),
         clusters.access(cluster), clusters.terraform_environment(cluster), clusters.ca_file(cluster),
         workspace.flavour, workspace.terraform_version,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, or_, select, text
+from sqlalchemy import and_, delete, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -48,7 +48,10 @@ def visible(query: Any, actor: Actor) -> Any:
     """Narrow a query over runs to what the actor may see: one's own, those on one's own servers, or all."""
     if actor.can(Permission.VIEW_ALL):
         return query
-    return query.where(Run.created_by_id == actor.user_id)
+    own = exists().where(
+        Server.workspace_id == Run.workspace_id, Server.owner_id == actor.user_id, Run.targets.op("?")(Server.slug)
+    )
+    return query.where(or_(Run.created_by_id == actor.user_id, own))
 
 
 def get(session: Session, actor: Actor, run_id: int) -> Run:
@@ -123,9 +126,9 @@ def log_text(session: Session, run: Run, offset: int = 0, limit: int = 1 << 20) 
 
 
 # ---------------------------------------------------------------- events
-def audience(run: Run) -> str:
-    """Who may see this run's events."""
-    return f"owner:{run.created_by_id}"
+def audience(session: Session, run: Run) -> str:
+    """Who may see this run's events: its requester and its servers' owners, beside those who see everything."""
+    return "owner:" + ",".join(str(user_id) for user_id in sorted(_concerned(session, run)))
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def add_event(uow: UnitOfWork, run: Run, key: str, name: str, **detail: Any) -> 
 def touch(uow: UnitOfWork, run: Run) -> None:
     """Raise the version and tell browsers."""
     run.version += 1
-    uow.publish("run", audience(run), facts(run))
+    uow.publish("run", audience(uow.session, run), facts(run))
 
 
 # ---------------------------------------------------------------- transitions
@@ -200,8 +203,8 @@ def transition(uow: UnitOfWork, run: Run, new: RunState, key: str | None = None,
     return True
 
 
-def _recipients(uow: UnitOfWork, run: Run) -> set[int]:
-    owners = uow.session.scalars(
+def _concerned(session: Session, run: Run) -> set[int]:
+    owners = session.scalars(
         select(Server.owner_id).where(Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets)).distinct()
     )
     return {run.created_by_id, *owners}
@@ -212,7 +215,7 @@ def _ask(uow: UnitOfWork, run: Run) -> None:
     roles = [role for role in Role if Permission.APPROVE in PERMISSIONS[role]]
     approvers = set(uow.session.scalars(select(User.id).where(User.role.in_(roles), User.active)))
     notifications.add(
-        uow, _recipients(uow, run) | approvers, f"run:{run.id}:planned:{run.fence}", "run_planned",
+        uow, _concerned(uow.session, run) | approvers, f"run:{run.id}:planned:{run.fence}", "run_planned",
         {"servers": run.names, "kind": run.kind.value, "run": run.id}, Severity.WARNING, f"/runs/{run.id}",
         own_user_id=run.created_by_id, run_id=run.id,
     )  # fmt: skip
@@ -235,7 +238,7 @@ def _finish(uow: UnitOfWork, run: Run) -> None:
         server.version += 1
     code, severity = _END[run.state]
     notifications.add(
-        uow, _recipients(uow, run), f"run:{run.id}:end", code,
+        uow, _concerned(uow.session, run), f"run:{run.id}:end", code,
         {"servers": run.names, "kind": run.kind.value, "run": run.id, "error": run.error},
         severity, f"/runs/{run.id}", own_user_id=run.created_by_id, run_id=run.id,
     )  # fmt: skip

@@ -98,8 +98,8 @@ class Entry:
 
 def may_have(client: Client, rights: Rights, entry: Entry) -> bool:
     """True when the client asked for such events and its user may see this one."""
-    audience, _, owner = entry.audience.partition(":")
-    seen = audience == "all" or owner == str(client.user_id) or (audience == "owner" and rights.sees_all)
+    audience, _, owners = entry.audience.partition(":")
+    seen = audience == "all" or str(client.user_id) in owners.split(",") or (audience == "owner" and rights.sees_all)
     return seen and (entry.topic in client.topics or entry.object_topic in client.topics)
 
 
@@ -246,7 +246,8 @@ class Broker:
         if kind == "all":
             return list(self._users.values())
         if kind == "owner":
-            return [user for id_, user in list(self._users.items()) if user.rights.sees_all or str(id_) == who]
+            owners = who.split(",")
+            return [user for id_, user in list(self._users.items()) if user.rights.sees_all or str(id_) in owners]
         found = self._users.get(int(who))
         return [found] if found else []
 

@@ -1,7 +1,7 @@
 """Events of the one capped Redis stream: what is in one, and appending it.
 
 An event carries codes and numbers, never markup or prose. Its audience is decided where it is made:
-`all` (everybody who may view), `user:ID` (one person), `owner:ID` (the owner and all who see everything).
+`all` (everybody who may view), `user:ID` (one person), `owner:ID,ID` (the owners and all who see everything).
 """
 
 import json

@@ -119,7 +119,7 @@ def test_a_discarded_plan_changes_nothing_and_frees_name_and_address(admin: Api)
     address = admin.get("/api/servers/thrown")["ip_addresses"][0]
     assert admin.post(f"/api/runs/{body['run_id']}/discard").json["state"] == "discarded"
     assert admin.call("GET", "/api/servers/thrown").status == 404
-    again = admin.create("thrown", apply="confirm", networks=[{"network": "lan", "ip": address}])
+    again = admin.create("thrown", apply="confirm", networks=[{"network": "servers", "ip": address}])
     admin.wait_run(again["run_id"], "planned")
     assert admin.post(f"/api/runs/{again['run_id']}/discard").status == 202
 
@@ -267,3 +267,4 @@ def test_each_recipient_is_told_once_how_a_run_ended(admin: Api, developer: Api)
     admin.wait_run(admin.change("told", tags=["x"])["run_id"], "applied")
     told = [n for n in developer.get("/api/notifications")["items"] if n["args"].get("servers") == ["told"]]
     assert len(told) == 2, "the owner hears what somebody else did"
+    assert developer.get("/api" + told[0]["link"])["created_by"] == "admin", "and can follow the link"
