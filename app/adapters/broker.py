@@ -99,6 +99,16 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> Non
         raise BrokerDown(f"ringing {name.value}") from exc
 
 
+def ping() -> None:
+    """Connect to the broker once. Raises BrokerDown."""
+    try:
+        with _publisher() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=SEND_TIMEOUT_S)
+            connection.default_channel.close()
+    except (KombuOperationalError, RedisError, OSError) as exc:
+        raise BrokerDown("the message broker does not answer") from exc
+
+
 def queue_length(queue: Queue) -> int | None:
     """Return how many messages wait in a queue; None when that cannot be told now."""
     if not get_settings().celery_broker_url.startswith("redis"):

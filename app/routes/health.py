@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.adapters import crypto
+from app.adapters import broker, crypto
 from app.config import Settings
 from app.domain.permissions import Permission
 from app.errors import AppError, Forbidden, Unauthenticated
@@ -56,6 +56,11 @@ def _redis() -> str:
     return ""
 
 
+def _broker() -> str:
+    broker.ping()
+    return ""
+
+
 def _workers() -> str:
     with Session(db.engine) as session:
         at = stored.read_value(session, SWEEPER_KEY).get("at")
@@ -94,8 +99,8 @@ def _cluster() -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
-    "database": _database, "keys": _keys, "redis": _redis, "workers": _workers, "terraform": _terraform,
-    "provider": _provider, "cluster": _cluster,
+    "database": _database, "keys": _keys, "redis": _redis, "broker": _broker, "workers": _workers,
+    "terraform": _terraform, "provider": _provider, "cluster": _cluster,
 }  # fmt: skip
 
 

@@ -14,14 +14,14 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
-from app.messages import text_of
+from app.messages import hint_of, text_of
 from app.models import Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, overview, servers
+from app.services import actions, overview, servers, terraform
 from app.services.servers import ServerFilter
 from app.services.uow import unit_of_work
 
@@ -78,7 +78,14 @@ def _create_messages(faults: list[FieldError]) -> dict[str, str]:
 
 
 def _create_page(form: dict[str, Any], errors: dict[str, str], choices: overview.Choices) -> Response:
-    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=[])
+    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices))
+
+
+def _problems(choices: overview.Choices) -> list[str]:
+    """What would make the run fail whatever is filled in: said before anybody fills it in."""
+    found = [text_of(c.status, c.status_args) for c in choices.troubled]
+    missing = terraform.fault()
+    return [*found, " ".join([text_of(missing.code), hint_of(missing.code)])] if missing else found
 
 
 # ---------------------------------------------------------------- one server

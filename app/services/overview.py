@@ -46,6 +46,7 @@ class Choices:
     presets: list[Preset]
     networks: list[Network]
     nodes: list[NodeChoice]
+    troubled: list[Cluster]  # do not answer as they should
 
 
 def choices(session: Session) -> Choices:
@@ -61,7 +62,8 @@ def choices(session: Session) -> Choices:
         for room in rooms.rooms(session, cluster_id)
     ]  # fmt: skip
     networks = session.scalars(select(Network).where(Network.cluster_id.in_(ids)).order_by(Network.is_default.desc(), Network.name))
-    return Choices(offered, presets.all_presets(session), list(networks), nodes)
+    troubled = [c for c in clusters.connected(session) if c.status not in ("online", "unknown")]
+    return Choices(offered, presets.all_presets(session), list(networks), nodes, troubled)
 
 
 def node_names(session: Session) -> list[str]:

@@ -12,8 +12,8 @@ def test_readyz_lists_every_check_and_is_ready_without_workers(client_for):
     answer = client_for().get("/readyz")
     checks = {check["name"]: check for check in answer.json["checks"]}
     assert answer.status_code == 200
-    assert set(checks) == {"database", "keys", "redis", "workers", "terraform", "provider", "cluster"}
-    assert checks["database"]["ok"] and checks["keys"]["ok"] and checks["redis"]["ok"]
+    assert set(checks) == {"database", "keys", "redis", "broker", "workers", "terraform", "provider", "cluster"}
+    assert checks["database"]["ok"] and checks["keys"]["ok"] and checks["redis"]["ok"] and checks["broker"]["ok"]
     assert not checks["workers"]["ok"] and not checks["cluster"]["ok"]
 
 
