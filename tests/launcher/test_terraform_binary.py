@@ -118,6 +118,26 @@ def test_the_configured_mirror_is_looked_at_first(tmp_path: Path) -> None:
         find_provider(binary, settings(tmp_path))
 
 
+@pytest.mark.parametrize("place", ["named", "implied"])
+def test_a_mirror_of_the_persons_own_terraform_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    mirror = tmp_path / "named" if place == "named" else tmp_path / ".terraform.d" / "plugins"
+    program = mirror / HOST / "bpg" / "proxmox" / "0.111.1" / _platform() / "terraform-provider-proxmox_v0.111.1"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(b"the provider")
+    program.chmod(0o755)
+    if place == "named":
+        (tmp_path / ".terraformrc").write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TF_CLI_CONFIG_FILE", raising=False)
+    monkeypatch.setattr(provider, "OWN_MIRROR", tmp_path / "own")
+    binary = TerraformBinary(("/x",), "terraform", "1.11.4", HOST)
+    found = provider.obtain_provider(binary, settings(tmp_path), lambda _text: None)
+    assert found == tmp_path / "own"
+    taken = provider_file(found, HOST)
+    assert taken is not None
+    assert taken.read_bytes() == b"the provider"
+
+
 def test_the_skeleton_needs_no_init_and_no_network(tmp_path: Path) -> None:
     config = settings(tmp_path)
     skeleton = ensure_skeleton(settings=config)

@@ -1,7 +1,7 @@
 """Where the provider lies: a directory laid out as a Terraform filesystem mirror, filled once at set-up.
 
     mirror = find_provider(binary)          # never touches the network; raises ProviderMissing
-    mirror = obtain_provider(binary, say)   # set-up only: registry, else built from the pinned module
+    mirror = obtain_provider(binary, say)   # set-up only: the person's own mirror, the registry, else built
 """
 
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.adapters.terraform.binary import TerraformBinary, tool_environment
@@ -55,7 +55,7 @@ def obtain_provider(binary: TerraformBinary, settings: Settings, say: Say) -> Pa
     if other:
         # The two flavours ask different hosts for the same program.
         _place(other, binary.provider_host)
-    elif not _from_registry(binary, say):
+    elif not _from_usual_mirrors(binary, say) and not _from_registry(binary, say):
         _build(binary, say)
     return find_provider(binary, settings)
 
@@ -89,6 +89,38 @@ def _place(program: Path, host: str) -> None:
         shutil.copyfile(program, fresh)
     fresh.chmod(0o755)
     fresh.replace(target)
+
+
+def usual_mirrors(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Where a person's own Terraform finds providers without the network: its configured and its implied mirrors."""
+    environ = os.environ if environ is None else environ
+    home = Path(environ.get("HOME") or os.devnull)
+    config = Path(environ.get("TF_CLI_CONFIG_FILE") or home / ".terraformrc")
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    named = [Path(path).expanduser() for path in re.findall(r'filesystem_mirror\s*\{[^}]*?\bpath\s*=\s*"([^"]+)"', text)]
+    implied = [home / ".terraform.d" / "plugins", home / ".local" / "share" / "terraform" / "plugins"]
+    shared = [Path("/usr/local/share/terraform/plugins"), Path("/usr/share/terraform/plugins")]
+    return [*named, *implied, *shared]
+
+
+def _from_usual_mirrors(binary: TerraformBinary, say: Say) -> bool:
+    """Take the provider over from a mirror of the person's; ours is what the workers, perhaps another user's, look at."""
+    for mirror in usual_mirrors():
+        found = provider_file(mirror, binary.provider_host)
+        if found is None:
+            continue
+        say(f"taking the provider from {mirror}")
+        if found.suffix == ".zip":
+            target = OWN_MIRROR / found.relative_to(mirror)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found, target)
+        else:
+            _place(found, binary.provider_host)
+        return True
+    return False
 
 
 def _from_registry(binary: TerraformBinary, say: Say) -> bool:
