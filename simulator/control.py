@@ -164,14 +164,15 @@ class Control(Base):
         self.discard(self._guest(a))
 
     async def op_create_foreign(self, a: Fields) -> None:
-        """Add a guest of somebody else's; `config` values are added to a small guest's."""
+        """Add a guest of somebody else's, or a template; `config` values are added to a small guest's."""
         vmid = int(a["vmid"])
         if self.vm(vmid) is not None:
             raise ValueError(f"VMID {vmid} is taken")
         if a["node"] not in self.nodes:
             raise KeyError(f"no node {a['node']}")
         sid = next(sid for sid, store in reversed(self.storages.items()) if "images" in store["content"])
-        vm = self.seed(vmid, str(a["name"]), a["node"], a.get("storage", sid), FOREIGN_GIB, **a.get("config", {}))
+        template = bool(a.get("template"))
+        vm = self.seed(vmid, str(a["name"]), a["node"], a.get("storage", sid), FOREIGN_GIB, template, **a.get("config", {}))
         if a.get("running"):
             self.power_on(vm)
 

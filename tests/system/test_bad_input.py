@@ -41,10 +41,10 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHfn0dCHFYOXXVFBkmKfEPhRl+0oFsyQy0PuT
         ({"disks": [{"size_gib": 20, "storage": "nowhere"}]}, "disks.0.storage", "storage_unknown"),
         ({"disks": []}, "disks", "too_short"),
         ({"networks": [{"network": "nowhere"}]}, "networks.0.network", "network_unknown"),
-        ({"networks": [{"network": "lan", "ip": "10.99.0.9"}]}, "networks.0.ip", None),
-        ({"networks": [{"network": "lan", "ip": "10.20.0.1"}]}, "networks.0.ip", "ip_is_gateway"),
-        ({"networks": [{"network": "lan", "ip": "ten.twenty"}]}, "networks.0.ip", "ip_malformed"),
-        ({"networks": [{"network": "lan", "ip": "10.20.0.77"}], "count": 2}, "networks.0.ip", "ip_for_one_only"),
+        ({"networks": [{"network": "servers", "ip": "10.99.0.9"}]}, "networks.0.ip", None),
+        ({"networks": [{"network": "servers", "ip": "10.20.0.1"}]}, "networks.0.ip", "ip_is_gateway"),
+        ({"networks": [{"network": "servers", "ip": "ten.twenty"}]}, "networks.0.ip", "ip_malformed"),
+        ({"networks": [{"network": "servers", "ip": "10.20.0.77"}], "count": 2}, "networks.0.ip", "ip_for_one_only"),
         ({"node": "pve99"}, "node", "node_unknown"),
         ({"tags": ["Bad Tag"]}, "tags.0", "bad_tag"),
         ({"tags": ["<b>"]}, "tags.0", "bad_tag"),
@@ -69,7 +69,7 @@ def test_a_fault_is_told_at_its_field(admin: Api, change: dict[str, Any], field:
 
 
 def test_all_faults_of_a_body_are_told_together(admin: Api) -> None:
-    body = {"name": "legacy-db", "template": "nope", "count": "ten", "tags": ["A b"], "networks": [{"network": "lan", "ip": "10.20.0.1"}]}
+    body = {"name": "legacy-db", "template": "nope", "count": "ten", "tags": ["A b"], "networks": [{"network": "servers", "ip": "10.20.0.1"}]}
     assert admin.post("/api/servers/async", body).codes == {
         "name": "name_taken_in_proxmox", "template": "template_unknown", "count": "int_parsing", "tags.0": "bad_tag",
         "networks.0.ip": "ip_is_gateway",
@@ -79,7 +79,7 @@ def test_all_faults_of_a_body_are_told_together(admin: Api) -> None:
 def test_an_address_of_a_foreign_guest_is_taken(stack: Stack, admin: Api) -> None:
     foreign = [vm for vm in stack.vms().values() if vm["name"] == "legacy-db"][0]
     address = foreign["config"]["ipconfig0"].split("ip=")[1].split("/")[0]
-    answer = admin.post("/api/servers/async", GOOD | {"networks": [{"network": "lan", "ip": address}]})
+    answer = admin.post("/api/servers/async", GOOD | {"networks": [{"network": "servers", "ip": address}]})
     assert answer.status == 422
     assert "networks.0.ip" in answer.codes
 
