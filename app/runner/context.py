@@ -16,7 +16,7 @@ from app.adapters.terraform.skeleton import Skeleton
 from app.config import get_settings
 from app.runner import process
 from app.runner.lease import Lease
-from app.runner.patience import LOST, patient
+from app.runner.patience import LOST, WAIT_S, patient
 from app.runner.state_server import StateServer
 from app.services import run_execution
 from app.services.run_execution import LogPiece
@@ -83,13 +83,13 @@ class RunContext:
     def say(self, text: str) -> None:
         """Write a line of our own into the run's log."""
         self._lines += 1
-        self._ship(LogPiece("runner", self._lines, text.rstrip() + "\n"), 600.0)
+        self._ship(LogPiece("runner", self._lines, text.rstrip() + "\n"))
 
     def note(self, name: str, **detail: object) -> None:
         """Write an event into the run's timeline."""
         patient(lambda uow: run_execution.note(uow, self.run_id, self.fence, name, **detail))
 
-    def _ship(self, piece: LogPiece, wait_s: float) -> bool:
+    def _ship(self, piece: LogPiece, wait_s: float = WAIT_S) -> bool:
         def work(uow: UnitOfWork) -> dict[str, object] | None:
             return run_execution.append_log(uow, self.run_id, self.fence, piece)
 
@@ -152,7 +152,7 @@ class RunContext:
             if text:
                 count = len(self.done | finished) if total is not None else None
                 # The file is the buffer: while the database is away the same offset goes out with the next line.
-                if not self._ship(LogPiece(phase, start, text, len(data), None, count, total), 600.0 if at_end else 0.0):
+                if not self._ship(LogPiece(phase, start, text, len(data), None, count, total), WAIT_S if at_end else 0.0):
                     return
             self.done |= finished
             tail.taken(data)
@@ -162,7 +162,7 @@ class RunContext:
         path = self.folder / f"{phase}.err"
         text = path.read_text("utf-8", "replace").replace("\x00", "").strip() if path.exists() else ""
         if text:
-            self._ship(LogPiece(f"{phase}-stderr"[:40], 0, text[-20_000:] + "\n"), 600.0)
+            self._ship(LogPiece(f"{phase}-stderr"[:40], 0, text[-20_000:] + "\n"))
 
     def take_in_log(self) -> None:
         """Add what a former runner of this run did not live to log, from its output files."""
@@ -176,7 +176,7 @@ class RunContext:
             parsed = list(events.parse(data))
             text = "".join(t for e in parsed if (t := events.readable(e, phase == "apply"))).replace("\x00", "")
             if text:
-                self._ship(LogPiece(path.stem, known, text, len(data), of_fence), 600.0)
+                self._ship(LogPiece(path.stem, known, text, len(data), of_fence))
 
     def events_of(self, phase: str) -> list[dict[str, object]]:
         """Return all events of a phase."""

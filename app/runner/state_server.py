@@ -1,4 +1,7 @@
-"""Terraform's http backend on loopback, for one run's own Terraform: every POST is a state version under the fence."""
+"""Terraform's http backend on loopback, for one run's own Terraform: every POST is a state version under the fence.
+
+A database outage is waited out inside the request: Terraform's own retries would only delay its end.
+"""
 
 import base64
 import hmac
@@ -17,8 +20,6 @@ from app.services import run_execution, states
 from app.services.uow import UnitOfWork
 
 log = get_logger(__name__)
-# A database outage is waited out inside the request; Terraform's own retries would only delay its end.
-HOLD_S = 300.0
 
 
 class StateServer:
@@ -49,7 +50,7 @@ class StateServer:
 
     def read(self) -> states.Current:
         """Return the newest state."""
-        return patient(lambda uow: states.latest(uow.session, self.workspace_id), HOLD_S)
+        return patient(lambda uow: states.latest(uow.session, self.workspace_id))
 
     def save(self, body: bytes) -> None:
         """Store a state under the fence. Raises Fenced, StateRefused, StateMalformed."""
@@ -58,7 +59,7 @@ class StateServer:
             run_execution.guard(uow, self.run_id, self.fence)
             states.save(uow, self.workspace_id, self.run_id, self.fence, body)
 
-        patient(work, HOLD_S)
+        patient(work)
 
     def answer(self, method: str, authorization: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body of one request."""

@@ -207,11 +207,11 @@ def _failed(exc: ProxmoxError, seen: VmStatus | None = None, node: str | None = 
 def _finish(job: Job, outcome: Outcome) -> None:
     """Settle action, server, events and notifications in one transaction; then Celery's result, best effort."""
     with unit_of_work() as uow:
-        server = uow.session.scalars(select(Server).where(Server.id == job.server_id).with_for_update()).one()
+        server = uow.session.scalars(select(Server).where(Server.id == job.server_id).with_for_update(key_share=True)).one()
         action = uow.session.scalars(
             select(Action)
             .where(Action.id == job.action_id, Action.fence == job.fence, Action.state == ActionState.RUNNING)
-            .with_for_update()
+            .with_for_update(key_share=True)
         ).one_or_none()
         if action is None:
             return

@@ -104,7 +104,7 @@ def _allowed(uow: UnitOfWork, actor: Actor, name: str) -> Server:
 def _locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
     """The servers, locked in the order of their ids, as they are now."""
     query = select(Server).where(Server.id.in_(ids), Server.deleted_at.is_(None)).order_by(Server.id)
-    found = uow.session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
+    found = uow.session.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True)).all()
     if len(found) != len(set(ids)):
         raise NotFound
     return list(found)
@@ -207,7 +207,9 @@ def tell_group_done(uow: UnitOfWork, group_id: UUID) -> None:
     """When no action of the group is open any more: one notification for the requester and each owner."""
     uow.session.flush()
     # Locked, so that of two actions that end together one sees the other's end.
-    group = uow.session.get(ActionGroup, group_id, with_for_update=True, populate_existing=True)
+    group = uow.session.scalars(
+        select(ActionGroup).where(ActionGroup.id == group_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    ).one_or_none()
     rows = uow.session.execute(
         select(Action.state, Server.name, Server.owner_id).join(Server, Server.id == Action.server_id)
         .where(Action.group_id == group_id).order_by(Server.name)
@@ -250,7 +252,7 @@ def settle_stale(limit: int = 200) -> int:
             )
             .order_by(Action.bell_at.nulls_first(), Action.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(key_share=True, skip_locked=True)
         ).all()
         now = uow.session.scalar(select(func.clock_timestamp()))
         for action in stale:

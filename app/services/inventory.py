@@ -233,7 +233,7 @@ def _mine(uow: UnitOfWork, cluster_id: int, begun_at: datetime) -> Cluster | Non
     return uow.session.scalars(
         select(Cluster)
         .where(Cluster.id == cluster_id, Cluster.enabled, Cluster.poll_begun_at == begun_at)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).one_or_none()
 
 

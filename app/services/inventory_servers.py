@@ -53,7 +53,7 @@ def write_servers(
     # Locked and looked at again: a run or an action may have written meanwhile.
     locked = session.scalars(
         select(Server).where(Server.id.in_(candidates), Server.deleted_at.is_(None)).order_by(Server.id)
-        .with_for_update(skip_locked=True).execution_options(populate_existing=True)
+        .with_for_update(key_share=True, skip_locked=True).execution_options(populate_existing=True)
     ).all()  # fmt: skip
     for server in locked:
         guest = guests.get(server.vmid)

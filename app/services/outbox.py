@@ -49,7 +49,7 @@ def sweep(older_than_s: float = 2.0, limit: int = 500) -> int:
             .where(Outbox.created_at < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, older_than_s))
             .order_by(Outbox.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(key_share=True, skip_locked=True)
         ).all()
         entries = [(r.id, r.kind, r.payload) for r in rows]
     return deliver(entries) if entries else 0

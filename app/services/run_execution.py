@@ -28,7 +28,7 @@ class Claim:
 
 def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
     """Claim a run: None when it is not free (a second delivery, a live runner, an end, no slot)."""
-    run = uow.session.scalar(select(Run).where(Run.task_id == task_id).with_for_update())
+    run = uow.session.scalar(select(Run).where(Run.task_id == task_id).with_for_update(key_share=True))
     if run is None or run.state not in QUEUED | RUNNING:
         return None
     resumed = run.state in RUNNING

@@ -44,7 +44,7 @@ def targets(uow: UnitOfWork, run: Run) -> list[Server]:
     query = select(Server).where(
         Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets), Server.deleted_at.is_(None)
     )
-    return list(uow.session.scalars(query.order_by(Server.id).with_for_update()))
+    return list(uow.session.scalars(query.order_by(Server.id).with_for_update(key_share=True)))
 
 
 def remove(uow: UnitOfWork, servers: list[Server], ever_made: bool) -> None:

@@ -161,7 +161,7 @@ def touch(uow: UnitOfWork, run: Run) -> None:
 def locked(uow: UnitOfWork, run_id: int) -> Run:
     """Return the run's row under FOR UPDATE. Raises NotFound."""
     run = uow.session.scalar(
-        select(Run).where(Run.id == run_id).with_for_update().execution_options(populate_existing=True)
+        select(Run).where(Run.id == run_id).with_for_update(key_share=True).execution_options(populate_existing=True)
     )
     if run is None:
         raise NotFound(kind="run", name=str(run_id))
@@ -233,7 +233,7 @@ _END: dict[RunState, tuple[str, Severity]] = {
 def _finish(uow: UnitOfWork, run: Run) -> None:
     """What every end brings: slots and servers freed, one notification per recipient, the next run begun."""
     uow.session.execute(delete(SlotHolder).where(SlotHolder.run_id == run.id))
-    for server in uow.session.scalars(select(Server).where(Server.busy_run_id == run.id).order_by(Server.id).with_for_update()):
+    for server in uow.session.scalars(select(Server).where(Server.busy_run_id == run.id).order_by(Server.id).with_for_update(key_share=True)):
         server.busy_run_id = None
         server.version += 1
     code, severity = _END[run.state]
@@ -250,7 +250,7 @@ def _finish(uow: UnitOfWork, run: Run) -> None:
 def _ring_next_for_slots(uow: UnitOfWork) -> None:
     """Slots may be free now: ring for the run that waits longest for some."""
     waiting = uow.session.scalar(
-        select(Run).where(Run.state == RunState.APPLY_QUEUED, Run.waiting_for.is_not(None)).order_by(Run.id).limit(1).with_for_update(skip_locked=True)
+        select(Run).where(Run.state == RunState.APPLY_QUEUED, Run.waiting_for.is_not(None)).order_by(Run.id).limit(1).with_for_update(key_share=True, skip_locked=True)
     )
     if waiting is not None:
         uow.ring(TaskName.RUN, [str(waiting.task_id)], waiting.task_id)
@@ -261,7 +261,7 @@ def promote(uow: UnitOfWork, workspace_id: int) -> Run | None:
     uow.session.execute(text("select pg_advisory_xact_lock(77002, :w)"), {"w": workspace_id})
     active = uow.session.scalar(select(Run).where(Run.workspace_id == workspace_id, Run.state.in_(ACTIVE)))
     waiting = uow.session.scalar(
-        select(Run).where(Run.workspace_id == workspace_id, Run.state == RunState.PENDING).order_by(Run.id).limit(1).with_for_update()
+        select(Run).where(Run.workspace_id == workspace_id, Run.state == RunState.PENDING).order_by(Run.id).limit(1).with_for_update(key_share=True)
     )
     if waiting is None:
         return None
@@ -289,7 +289,7 @@ def claim_servers(uow: UnitOfWork, run: Run) -> None:
     """Mark the run's servers as worked on by it."""
     for server in uow.session.scalars(
         select(Server).where(Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets), Server.deleted_at.is_(None))
-        .order_by(Server.id).with_for_update()
+        .order_by(Server.id).with_for_update(key_share=True)
     ):  # fmt: skip
         server.busy_run_id = run.id
         server.version += 1

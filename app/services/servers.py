@@ -208,7 +208,7 @@ def _for_change(uow: UnitOfWork, actor: Actor, name: str, permission: Permission
     seen = get(uow.session, actor, name)
     if seen.owner_id != actor.user_id and not actor.can(Permission.MANAGE_ALL):
         raise Forbidden(permission=Permission.MANAGE_ALL.value)
-    server = uow.session.scalar(select(Server).where(Server.id == seen.id).with_for_update().execution_options(populate_existing=True))
+    server = uow.session.scalar(select(Server).where(Server.id == seen.id).with_for_update(key_share=True).execution_options(populate_existing=True))
     if server is None or server.deleted_at is not None:
         raise NotFound(kind="server", name=name)
     for run in runs.open_runs(uow.session, server):

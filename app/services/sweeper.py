@@ -69,7 +69,7 @@ def ring_queued(uow: UnitOfWork) -> None:
     if bells is not None and bells >= waiting:
         return
     rows = uow.session.scalars(
-        select(Run).where(Run.state.in_(QUEUED), Run.bell_at < _ago(BELL_S)).order_by(Run.id).limit(50).with_for_update(skip_locked=True)
+        select(Run).where(Run.state.in_(QUEUED), Run.bell_at < _ago(BELL_S)).order_by(Run.id).limit(50).with_for_update(key_share=True, skip_locked=True)
     )
     for run in rows:
         run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
@@ -85,7 +85,7 @@ def resume_dead(uow: UnitOfWork) -> None:
         .where(func.coalesce(Run.bell_at, Run.created_at) < _ago(BELL_S))
         .order_by(Run.id)
         .limit(50)
-        .with_for_update(skip_locked=True, of=Run)
+        .with_for_update(key_share=True, skip_locked=True, of=Run)
     )
     for run in rows:
         run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
@@ -98,7 +98,7 @@ def expire_planned(uow: UnitOfWork) -> None:
     """Discard plans nobody decided about."""
     limit_s = settings.get(uow.session).plan_expiry_s
     rows = uow.session.scalars(
-        select(Run).where(Run.state == RunState.PLANNED, Run.planned_at < _ago(limit_s)).limit(50).with_for_update(skip_locked=True)
+        select(Run).where(Run.state == RunState.PLANNED, Run.planned_at < _ago(limit_s)).limit(50).with_for_update(key_share=True, skip_locked=True)
     )
     for run in rows:
         run_settlement.drop_unmade(uow, run)
@@ -111,7 +111,7 @@ def free_leftovers(uow: UnitOfWork) -> None:
     for holder in uow.session.scalars(select(SlotHolder).where(SlotHolder.run_id.in_(ended))):
         log.error("slot_leaked", run_id=holder.run_id, resource=holder.resource)
         uow.session.delete(holder)
-    for server in uow.session.scalars(select(Server).where(Server.busy_run_id.in_(ended)).with_for_update(skip_locked=True)):
+    for server in uow.session.scalars(select(Server).where(Server.busy_run_id.in_(ended)).with_for_update(key_share=True, skip_locked=True)):
         log.error("server_left_busy", server_id=server.id, run_id=server.busy_run_id)
         server.busy_run_id = None
         run_settlement.tell(uow, server)

@@ -7,6 +7,10 @@
 
 Bells and events are outbox rows of the same transaction, sent best effort right after the commit and by the
 sweeper otherwise.
+
+Rows are locked with `with_for_update(key_share=True)`: a second update of a child row within one transaction takes a key
+share lock on each of its parents, so that two transactions which then want the parent exclusively would wait for each
+other. Only what deletes a parent locks it whole.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

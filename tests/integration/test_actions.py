@@ -351,6 +351,38 @@ def test_many_at_once_as_a_group(operator: Client, olga: Any, make_server: Make)
         ]
 
 
+def test_actions_of_a_group_that_end_at_the_same_moment_do_not_block_each_other(
+    app: Flask, operator: Client, olga: Any, make_server: Make
+) -> None:
+    names = [make_server(f"web-{n}", olga).name for n in (1, 2)]
+    group = operator.post("/api/servers/bulk_action/async", json={"names": names, "action": "start"}).json
+    both_wrote = threading.Barrier(2, timeout=20)
+    faults: list[Exception] = []
+
+    def end(task_id: str) -> None:
+        try:
+            with app.app_context(), unit_of_work() as uow:
+                row = uow.session.scalars(select(Action).where(Action.task_id == UUID(task_id))).one()
+                ended = uow.session.get_one(Server, row.server_id)
+                for state in (ActionState.RUNNING, ActionState.SUCCEEDED):
+                    # The second update of a row in one transaction holds its parents, the group among them.
+                    row.state = state
+                    uow.session.flush()
+                both_wrote.wait()
+                actions.tell_end(uow, row, ended)
+        except Exception as exc:  # noqa: BLE001
+            faults.append(exc)
+
+    threads = [threading.Thread(target=end, args=(task_id,)) for task_id in group["task_ids"]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    with unit_of_work() as uow:
+        assert uow.session.scalars(select(Notification.code)).all() == ["actions_succeeded"]
+
+
 def test_a_busy_server_fails_alone_in_its_group(operator: Client, make_server: Make) -> None:
     for n in (1, 2):
         make_server(f"web-{n}")
