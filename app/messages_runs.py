@@ -32,6 +32,7 @@ MESSAGES: dict[str, LazyString] = {
     "text_too_long": _l("At most %(limit)s bytes."),
     "text_control_characters": _l("This contains a character that cannot be shown."),
     "confirm_name": _l("Type the name “%(name)s” to confirm."),
+    "run_not_named": _l("Type the name of the server that this plan deletes to apply it."),
     "nothing_to_change": _l("Nothing in this request differs from what is there."),
     "server_busy": _l("Another operation works on %(server)s."),
     "server_not_ready": _l("%(server)s was never finished; it can only be deleted."),

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from xml.etree.ElementTree import parse
 
@@ -21,14 +20,13 @@ REPORT = ROOT / ".tools" / "pytest.xml"
 def checks() -> list[tuple[str, Sequence[str]]]:
     """The checks by name, as arguments of this interpreter."""
     beside = Path(sys.executable).parent
-    found: list[tuple[str, Sequence[str]]] = [
+    return [
         ("ruff", (str(beside / "ruff"), "check", ".")),
         ("mypy", (sys.executable, "-m", "mypy")),
         ("import-linter", (str(beside / "lint-imports"),)),
+        ("templates and policy", (sys.executable, "-m", "scripts.check_templates")),
+        ("translations", (sys.executable, "-m", "scripts.check_translations")),
     ]
-    if find_spec("scripts.check_templates"):
-        found.append(("templates", (sys.executable, "-m", "scripts.check_templates")))
-    return found
 
 
 def lint() -> tuple[int, int]:
