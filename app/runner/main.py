@@ -18,7 +18,6 @@ from app.services import forked, run_execution, run_facts, run_results, workspac
 from app.services.run_execution import Claim
 
 log = get_logger(__name__)
-ROUNDS = 3
 
 
 def run(app: Flask, claim: Claim) -> None:
@@ -84,15 +83,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _rounds(context: RunContext) -> None:
-    """Plan and apply, again when Terraform died or the lease was lost for a while, at most three times."""
-    for number in range(ROUNDS):
+    """Plan and apply, again when Terraform died, the lease was lost for a while or Proxmox went away, at most three times."""
+    for number in range(phases.ROUNDS):
         if context.reason == "lease":
             context.reason = None
             _wait_for_lease(context)
         if phases.plan_and_apply(context, number) != phases.AGAIN:
             return
-        context.note("again", key=str(number), reason=context.reason or "terraform died")
-    raise RunFailed("terraform_dies", times=ROUNDS)
+        context.note("again", key=str(number), reason=context.reason or "interrupted")
+    raise RunFailed("terraform_dies", times=phases.ROUNDS)
 
 
 def _wait_for_lease(context: RunContext) -> None:

@@ -58,6 +58,12 @@ def terraform_failed(context: RunContext, phase: str) -> None:
     _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(errors).as_json())
 
 
+def lost_contact(context: RunContext, phase: str) -> bool:
+    """True when the phase failed because Proxmox could not be reached: nobody knows then what it still did."""
+    errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
+    return _explained(errors).code == "proxmox_unreachable"
+
+
 def failed(context: RunContext, failure: Failure) -> None:
     """Something else ended the run."""
     context.say(f"Stopped: {failure.code} {failure.detail}".rstrip())

@@ -1,13 +1,14 @@
 """One round of a run: check, adopt, plan, decide, apply, settle."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
 from app.domain.run_state import ApplyMode, RunKind
-from app.errors import Fenced, RunFailed
+from app.errors import Fenced, ProxmoxError, RunFailed
 from app.runner import adoption, outcome, preflight
 from app.runner.context import RunContext
 from app.runner.patience import patient
@@ -16,16 +17,20 @@ from app.services.run_execution import PlanFile, Planned
 from app.services.uow import UnitOfWork
 
 DONE, AGAIN = "done", "again"
+ROUNDS = 3
+# A cluster that comes back within this time finds its run waiting; later the run ends with the reason.
+CONTACT_PATIENCE_S, CONTACT_POLL_S = 120.0, 0.5
 PLAN_FILE = "run.tfplan"
 
 
 def plan_and_apply(context: RunContext, number: int) -> str:
     """Do one round; AGAIN when Terraform died under us or the lease was lost. Raises RunFailed, Fenced, KeeperGone."""
     key = f"{context.fence}-{number}"
+    last = number + 1 >= ROUNDS
     workdir.prepare(context.folder, context.skeleton.directory)
     fresh_apply = context.facts.applying and not context.claimed.resumed and number == 0
     if fresh_apply:
-        return _apply_approved(context, key)
+        return _apply_approved(context, key, last)
     resources = _check(context)
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
@@ -33,7 +38,7 @@ def plan_and_apply(context: RunContext, number: int) -> str:
     adopted = adoption.adopt(context, f"adopt-{key}") if context.claimed.resumed or number else []
     if context.facts.kind == RunKind.DELETE:
         _import_unknown(context, resources, key)
-    return _plan(context, key, bool(adopted))
+    return _plan(context, key, bool(adopted), last)
 
 
 def _check(context: RunContext) -> Resources:
@@ -69,7 +74,7 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
             workdir.write_inputs(context.folder, inputs)
 
 
-def _plan(context: RunContext, key: str, adopting: bool) -> str:
+def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
     # Not for a create: its workspace holds nothing else, and without targets no warning is printed.
     targets = [] if context.facts.kind == RunKind.CREATE else context.slugs
@@ -91,7 +96,7 @@ def _plan(context: RunContext, key: str, adopting: bool) -> str:
     plan = [Planned(c.address, c.slug, names.get(c.slug, c.slug), c.action, c.reason, shown.get(c.address, ())) for c in found]
     if not _store_and_decide(context, plan, adopting):
         return DONE
-    return _apply(context, f"apply-{key}", {c.slug for c in plan})
+    return _apply(context, f"apply-{key}", {c.slug for c in plan}, last)
 
 
 def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bool) -> bool:
@@ -113,7 +118,7 @@ def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bo
     return patient(work) == "go"
 
 
-def _apply_approved(context: RunContext, key: str) -> str:
+def _apply_approved(context: RunContext, key: str, last: bool) -> str:
     """Apply the plan a person approved, if it is still the plan of the newest state."""
     saved = patient(_approved(context))
     if saved is None or saved.serial != saved.current_serial:
@@ -123,7 +128,7 @@ def _apply_approved(context: RunContext, key: str) -> str:
     if not patient(_inputs_stored(context)):
         raise RunFailed("plan_stale")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
-    return _apply(context, f"apply-{key}", {events.slug_of(address) or address for address, _ in saved.changes})
+    return _apply(context, f"apply-{key}", {events.slug_of(address) or address for address, _ in saved.changes}, last)
 
 
 def _approved(context: RunContext) -> Callable[[UnitOfWork], PlanFile | None]:
@@ -143,13 +148,13 @@ def _inputs_stored(context: RunContext) -> Callable[[UnitOfWork], bool]:
     return work
 
 
-def _apply(context: RunContext, phase: str, planned: set[str]) -> str:
+def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> str:
     with context.proxmox() as client:
         _check_again(context, client)
     parallelism = patient(lambda uow: slots.held(uow, runs.locked(uow, context.run_id)))
     context.done = set(context.slugs) - planned
     code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
-    return _after(context, phase, code, applied=True)
+    return _after(context, phase, code, applied=True, last=last)
 
 
 def _check_again(context: RunContext, client: ProxmoxClient) -> None:
@@ -157,7 +162,7 @@ def _check_again(context: RunContext, client: ProxmoxClient) -> None:
     preflight.check(context, client, preflight.look(context, client))
 
 
-def _after(context: RunContext, phase: str, code: int, applied: bool) -> str:
+def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool = True) -> str:
     """Settle a phase from its exit code, our own reason to stop, state and Proxmox together."""
     adoption.take_in(context)
     if context.reason == "fenced":
@@ -173,6 +178,23 @@ def _after(context: RunContext, phase: str, code: int, applied: bool) -> str:
     # A negative code: killed by a signal. Never a blind repeat: the next round adopts what there is.
     if context.reason == "lease" or code < 0:
         return AGAIN
+    if applied and not last and outcome.lost_contact(context, phase) and _back_in_contact(context):
+        return AGAIN
     outcome.terraform_failed(context, phase)
     return DONE
 
+
+
+def _back_in_contact(context: RunContext) -> bool:
+    """Proxmox went away in the middle of the work: True when it answers again in time and nobody asked to stop."""
+    context.say("Lost contact with Proxmox in the middle of the work; waiting for it to answer again")
+    end = time.monotonic() + CONTACT_PATIENCE_S
+    while not context.told_to_stop() and time.monotonic() < end:
+        try:
+            with context.proxmox() as client:
+                client.version()
+        except ProxmoxError:
+            time.sleep(CONTACT_POLL_S)
+        else:
+            return True
+    return False

@@ -1,0 +1,102 @@
+"""One instance as a whole: beside another, stopped, killed, and started again with everything that was there."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Api, Stack, eventually, running
+
+
+def processes(stack: Stack) -> dict[int, str]:
+    """Return the command lines of all processes of an instance, by pid: everything knows its DATA_DIR."""
+    mark, found = str(stack.data_dir).encode(), {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (place / "cmdline").read_bytes()
+            if mark in line or mark in (place / "environ").read_bytes():
+                found[int(place.name)] = line.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def run_processes(stack: Stack, runner: int) -> set[int]:
+    """Return the processes of one run: its runner's session, and those of its children."""
+    sessions = {runner}
+    for pid in processes(stack):
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if os.getsid(pid) == pid and parent and os.getsid(parent) == runner:
+                sessions.add(pid)
+    members = set()
+    for pid in processes(stack):
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) in sessions:
+                members.add(pid)
+    return members
+
+
+@pytest.fixture
+def instance() -> Iterator[Stack]:
+    with running() as stack:
+        yield stack
+
+
+def in_mid_apply(stack: Stack, api: Api) -> tuple[int, list[str], set[int]]:
+    """Begin a batch; returns its run, its servers and the processes that may outlive the instance."""
+    stack.control("time", clone_seconds=4)
+    body = api.create("kept", count=3)
+    eventually(lambda: any(vm["lock"] == "clone" for vm in stack.vms().values()), 60, "a clone has begun")
+    return body["run_id"], body["servers"], run_processes(stack, stack.runner_pid(body["run_id"]))
+
+
+def settled(stack: Stack, api: Api, run_id: int, names: list[str]) -> None:
+    """The run came to its end, each server exists once, and the next plan finds them as they are."""
+    api.wait_run(run_id, "applied", timeout_s=150)
+    found = sorted(vm["name"] for vm in stack.vms().values() if vm["name"].startswith("kept"))
+    assert found == sorted(names)
+    assert all(api.get(f"/api/servers/{name}")["status"] == "running" for name in names)
+    changed = api.wait_run(api.change(names[0], tags=["later"])["run_id"], "applied")
+    assert changed["plan"] == {"add": 0, "change": 1, "remove": 0, "import": 0}
+
+
+def test_two_instances_run_side_by_side_and_each_keeps_its_own_over_a_stop(instance: Stack) -> None:
+    with running() as other:
+        mine, theirs = instance.api(), other.api()
+        mine.made("same-name")
+        theirs.made("same-name", template="debian-12")
+        password, token = instance.admin_password, mine.token
+        vmid = mine.get("/api/servers/same-name")["vmid"]
+        instance.stop()
+        assert processes(instance) == {}
+        assert instance.info["pids"] == dict.fromkeys(instance.info["pids"])
+        assert theirs.get("/api/servers/same-name")["template"] == "debian-12"
+        instance.start()
+        assert (instance.admin_password, mine.token) == (password, token)
+        assert [vm["status"] for vm in instance.vms().values() if vm["vmid"] == vmid] == ["running"]
+        assert mine.get("/api/servers/same-name")["vmid"] == vmid
+        change = mine.wait_run(mine.change("same-name", cores=2)["run_id"], "applied")
+        assert change["plan"]["change"] == 1
+        assert theirs.get("/api/servers/same-name")["cores"] == 1
+
+
+def test_a_stop_in_mid_apply_leaves_only_the_run_and_the_next_start_settles_it(instance: Stack) -> None:
+    api = instance.api()
+    run_id, names, of_the_run = in_mid_apply(instance, api)
+    instance.stop()
+    assert set(processes(instance)) <= of_the_run
+    instance.start()
+    settled(instance, api, run_id, names)
+
+
+def test_a_killed_instance_leaves_only_the_run_and_the_next_start_settles_it(instance: Stack) -> None:
+    api = instance.api()
+    run_id, names, of_the_run = in_mid_apply(instance, api)
+    assert instance.process is not None
+    os.kill(instance.process.pid, signal.SIGKILL)
+    instance.process.wait()
+    eventually(lambda: set(processes(instance)) <= of_the_run, 15, "everything but the run has ended")
+    instance.start()
+    settled(instance, api, run_id, names)
