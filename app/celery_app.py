@@ -1,5 +1,7 @@
 """Entry of Celery: `celery -A app.celery_app worker` serves all queues; every task runs inside the app context."""
 
+import contextlib
+import gc
 import os
 from typing import Any
 
@@ -39,6 +41,18 @@ def _logging(**_: object) -> None:
 @signals.worker_shutting_down.connect
 def _leaving(**_: object) -> None:
     process.wake(LEAVING)
+
+
+@signals.worker_before_create_process.connect
+def _share_memory(**_: object) -> None:
+    # Each child asks to die with its parent through cffi, whose parser of C is larger than all the rest a child makes.
+    with contextlib.suppress(ImportError):
+        from cffi import FFI  # noqa: PLC0415 - billiard has it where it can be had
+
+        FFI().cdef("int prctl(int, ...);")
+    # What was loaded is never collected in the children: a collection writes to every object, and unshares it.
+    gc.collect()
+    gc.freeze()
 
 
 @signals.worker_process_init.connect

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from app.config import ROOT, Settings
 
-CELERY = (sys.executable, "-m", "celery")
-# The message side only: neither needs the application, which would cost each half a second and 60 MB.
+CELERY_PART = (sys.executable, "-m", "launcher.celery_part")
+# The message side only: Flower does not need the application, which would cost half a second and 60 MB.
 LIGHT_APP = "app.adapters.broker"
-WORKER_FLAGS = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
 
 
 @dataclass(frozen=True)
@@ -30,32 +29,31 @@ def web(_settings: Settings) -> Command:
 def worker(settings: Settings) -> Command:
     """The worker whose tasks fork the runs' own processes."""
     name = ("-Q", "terraform", "-n", "terraform@%h", "-c", str(settings.terraform_workers))
-    return Command("worker", (*CELERY, "-A", "app.celery_app", "worker", *name, *WORKER_FLAGS))
+    return Command("worker", (*CELERY_PART, "worker", *name))
 
 
 def worker_actions(settings: Settings) -> Command:
     """The worker for short work: never behind a long apply."""
     name = ("-Q", "proxmox,default", "-n", "actions@%h", "--pool", "threads", "-c", str(settings.action_threads))
-    return Command("worker_actions", (*CELERY, "-A", "app.celery_app", "worker", *name, *WORKER_FLAGS))
+    return Command("worker_actions", (*CELERY_PART, "worker", *name))
 
 
 def worker_all(settings: Settings, queues: str | None) -> Command:
     """One worker alone: all queues unless told."""
     chosen = ("-Q", queues) if queues else ()
-    return Command("worker", (*CELERY, "-A", "app.celery_app", "worker", *chosen, "-c", str(settings.terraform_workers), *WORKER_FLAGS))
+    return Command("worker", (*CELERY_PART, "worker", *chosen, "-c", str(settings.terraform_workers)))
 
 
 def beat(settings: Settings) -> Command:
     """The clock: it only rings."""
-    schedule = ("-s", str(settings.data_dir / "beat" / "schedule"), "--pidfile=")
-    return Command("beat", (*CELERY, "-A", LIGHT_APP, "beat", *schedule, "--loglevel", "WARNING"))
+    return Command("beat", (*CELERY_PART, "beat", "-s", str(settings.data_dir / "beat" / "schedule")))
 
 
 def flower(settings: Settings) -> Command:
     """Flower, always behind a password."""
     place = (f"--address={settings.flower_bind}", f"--port={settings.flower_port}", "--conf=/dev/null")
     auth = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
-    return Command("flower", (*CELERY, "-A", LIGHT_APP, "flower", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
+    return Command("flower", (sys.executable, "-m", "celery", "-A", LIGHT_APP, "flower", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
 
 
 def simulator(settings: Settings, port: int, control_port: int | None) -> Command:

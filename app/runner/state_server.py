@@ -32,7 +32,8 @@ class StateServer:
         self._busy = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, name="state", daemon=True).start()
+        # The default poll of half a second would hold the slot and the lock of a finished run for as long.
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), name="state", daemon=True).start()
 
     def environment(self) -> dict[str, str]:
         """What Terraform needs to find this server. No lock address: fence and lease are the lock."""
