@@ -45,6 +45,23 @@ def when_ready(_server: Any) -> None:
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """In each worker: it ends with its master."""
+    """In each worker: it ends with its master, and tidies up behind its answers."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
+    from app.services import outbox  # noqa: PLC0415 - loaded by the application
+
+    outbox.forget_in_batches(_application())
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """At a worker's end: nothing that was sent is sent again."""
+    from app.services import outbox  # noqa: PLC0415
+
+    with _application().app_context():
+        outbox.forget_the_rest()
+
+
+def _application() -> Any:
+    from app.wsgi import app  # noqa: PLC0415 - the one that gunicorn serves
+
+    return getattr(app, "application", app)

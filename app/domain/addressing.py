@@ -1,6 +1,7 @@
 """IPv4 networks and their allocation ranges: what is wrong with one, and which addresses are free. Pure."""
 
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -8,6 +9,7 @@ Fault = tuple[str, str, dict[str, Any]]  # field, code, arguments
 MIN_PREFIX, MAX_PREFIX = 8, 30
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_ip(text: str) -> IPv4Address | None:
     """Return the address; None when it is not an IPv4 address."""
     try:

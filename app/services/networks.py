@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import String, cast, func, select, tuple_, update
+from sqlalchemy import String, cast, func, select, tuple_, union_all, update
 from sqlalchemy.orm import Session
 
 from app.domain import addressing
@@ -126,9 +126,9 @@ def usage(session: Session, network: Network) -> Usage:
 
 
 def _taken(session: Session, network: Network) -> set[int]:
-    taken = {int(IPv4Address(v)) for v in session.scalars(_reservations(network, Reservation.value))}
-    taken |= _guest_numbers(session, network.cluster_id) | _gateways(session, network)
-    return taken | addressing.reserved(network.cidr, network.gateway)
+    # One round trip: every request for servers asks this.
+    held = union_all(_reservations(network, Reservation.value), _guest_addresses(network.cluster_id), _gateways_of(network))
+    return _numbers(session.scalars(held)) | addressing.reserved(network.cidr, network.gateway)
 
 
 def _reservations(network: Network, *columns: Any) -> Any:
@@ -137,21 +137,27 @@ def _reservations(network: Network, *columns: Any) -> Any:
     )
 
 
-def _guest_numbers(session: Session, cluster_id: int) -> set[int]:
+def _guest_addresses(cluster_id: int) -> Any:
     # Whatever bridge a guest is on: an address given out twice costs more than one left unused.
-    stmt = select(func.jsonb_array_elements_text(Guest.ip_addresses)).where(
+    return select(func.jsonb_array_elements_text(Guest.ip_addresses)).where(
         Guest.cluster_id == cluster_id, cast(Guest.ip_addresses, String) != "[]"
     )
-    return _numbers(session.scalars(stmt))
+
+
+def _guest_numbers(session: Session, cluster_id: int) -> set[int]:
+    return _numbers(session.scalars(_guest_addresses(cluster_id)))
+
+
+def _gateways_of(network: Network) -> Any:
+    return select(Network.gateway).where(
+        Network.cluster_id == network.cluster_id, Network.bridge == network.bridge, Network.gateway.is_not(None),
+        func.coalesce(Network.vlan, 0) == (network.vlan or 0),
+    )  # fmt: skip
 
 
 def _gateways(session: Session, network: Network) -> set[int]:
     """Gateways of this and every other network on the same wire."""
-    stmt = select(Network.gateway).where(
-        Network.cluster_id == network.cluster_id, Network.bridge == network.bridge, Network.gateway.is_not(None),
-        func.coalesce(Network.vlan, 0) == (network.vlan or 0),
-    )  # fmt: skip
-    return _numbers(g for g in session.scalars(stmt) if g)
+    return _numbers(session.scalars(_gateways_of(network)))
 
 
 def _numbers(texts: Iterable[str]) -> set[int]:

@@ -1,9 +1,18 @@
-"""The outbox: send what a committed transaction left to be said, and forget it once sent."""
+"""The outbox: send what a committed transaction left to be said, and forget it once sent.
 
+A web process forgets in batches (`forget_in_batches`): the person who waits for an answer does not wait for that, and
+many requests at once cost one delete. What a process that dies had not yet forgotten is sent again: bells lose their
+claim, events carry versions and ids.
+"""
+
+import queue
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from flask import Flask
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -17,6 +26,8 @@ from app.streaming import events
 
 log = get_logger(__name__)
 Entry = tuple[int, str, dict[str, Any]]
+BATCH_S, BATCH = 0.1, 1000
+_sent: "queue.SimpleQueue[int] | None" = None
 
 
 def deliver(entries: Sequence[Entry]) -> int:
@@ -32,13 +43,54 @@ def deliver(entries: Sequence[Entry]) -> int:
             sent.append(row_id)
         except broker.BrokerDown as exc:
             log.warning("bell_not_sent", task=payload["task"], reason=str(exc))
-    if sent:
-        try:
-            with db.engine.begin() as conn:
-                conn.execute(delete(Outbox).where(Outbox.id.in_(sent)))
-        except DBAPIError as exc:
-            log.warning("outbox_rows_left", count=len(sent), reason=type(exc.orig).__name__)
+    if _sent is None:
+        _forget(sent)
+    else:
+        for row_id in sent:
+            _sent.put(row_id)
     return len(sent)
+
+
+def _forget(sent: Sequence[int]) -> None:
+    if not sent:
+        return
+    try:
+        with db.engine.begin() as conn:
+            conn.execute(delete(Outbox).where(Outbox.id.in_(sent)))
+    except DBAPIError as exc:
+        log.warning("outbox_rows_left", count=len(sent), reason=type(exc.orig).__name__)
+
+
+def forget_in_batches(app: Flask) -> None:
+    """From now on rows that were sent are deleted by a thread of this process, a moment later."""
+    global _sent  # noqa: PLW0603 - one a process
+    _sent = queue.SimpleQueue()
+    threading.Thread(target=_keep_forgetting, args=(app, _sent), name="outbox", daemon=True).start()
+
+
+def _keep_forgetting(app: Flask, sent: "queue.SimpleQueue[int]") -> None:
+    with app.app_context():
+        while True:
+            batch = [sent.get()]
+            time.sleep(BATCH_S)
+            _forget([*batch, *_waiting(sent)])
+
+
+def _waiting(sent: "queue.SimpleQueue[int]") -> list[int]:
+    found: list[int] = []
+    while len(found) < BATCH:
+        try:
+            found.append(sent.get_nowait())
+        except queue.Empty:
+            break
+    return found
+
+
+def forget_the_rest() -> None:
+    """Delete what the thread has not yet; before the process ends."""
+    if _sent is not None:
+        while batch := _waiting(_sent):
+            _forget(batch)
 
 
 def sweep(older_than_s: float = 2.0, limit: int = 500) -> int:

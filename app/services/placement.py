@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from sqlalchemy import select
+from sqlalchemy import func, null, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.domain.placement import NodeRoom, StorageRoom
@@ -23,7 +24,8 @@ def rooms(session: Session, cluster_id: int) -> list[NodeRoom]:
     storages: dict[str, list[Storage]] = defaultdict(list)
     for storage in session.scalars(select(Storage).where(Storage.cluster_id == cluster_id).order_by(Storage.name)):
         storages[storage.node_name].append(storage)
-    memory_mib, disk_gib = _being_made(session, cluster_id)
+    shared = {s.name for of_node in storages.values() for s in of_node if s.shared}
+    memory_mib, disk_gib = _being_made(session, cluster_id, shared)
     nodes = session.scalars(select(Node).where(Node.cluster_id == cluster_id).order_by(Node.name)).all()
     return [
         NodeRoom(
@@ -45,23 +47,22 @@ def _room(storage: Storage, pending_gib: int) -> StorageRoom:
     )
 
 
-def _being_made(session: Session, cluster_id: int) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+def _being_made(session: Session, cluster_id: int, shared: set[str]) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
     """MiB by node of servers not running yet, and GiB by (node or "" when shared, storage) not allocated yet."""
-    seen = select(Guest.id).where(Guest.cluster_id == cluster_id, Guest.vmid == Server.vmid)
-    rows = session.execute(
-        select(Server.node_name, Server.memory_mib, Server.disks, seen.exists())
-        .where(Server.cluster_id == cluster_id, Server.status == ServerStatus.CREATING, Server.deleted_at.is_(None))
-    ).all()  # fmt: skip
+    making = (Server.cluster_id == cluster_id, Server.status == ServerStatus.CREATING, Server.deleted_at.is_(None))
+    seen = select(Guest.id).where(Guest.cluster_id == cluster_id, Guest.vmid == Server.vmid).exists()
+    disk = func.jsonb_array_elements(Server.disks, type_=JSONB).column_valued("disk")
+    memory = select(Server.node_name, null().label("storage"), func.sum(Server.memory_mib)).where(*making).group_by(Server.node_name)
+    disks = (
+        select(Server.node_name, disk["storage"].astext, func.sum(disk["size_gib"].as_integer()))
+        .where(*making, ~seen)
+        .group_by(Server.node_name, disk["storage"].astext)
+    )
     memory_mib: dict[str, int] = defaultdict(int)
     disk_gib: dict[tuple[str, str], int] = defaultdict(int)
-    shared = (
-        set(session.scalars(select(Storage.name).where(Storage.cluster_id == cluster_id, Storage.shared)))
-        if rows
-        else set()
-    )
-    for node_name, memory, disks, known in rows:
-        memory_mib[node_name] += memory
-        for disk in [] if known else disks:
-            name = str(disk.get("storage") or "")
-            disk_gib["" if name in shared else node_name, name] += int(disk.get("size_gib") or 0)
+    for node_name, storage, total in session.execute(memory.union_all(disks)):
+        if storage is None:
+            memory_mib[node_name] += int(total)
+        else:
+            disk_gib["" if storage in shared else node_name, storage] += int(total)
     return memory_mib, disk_gib

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import BigInteger, String, cast, column, delete, func, select, text, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,8 +24,10 @@ def ip_scope(network: Network) -> str:
 
 def _order(session: Session, cluster_id: int, free: Sequence[str]) -> list[str]:
     """Lowest first when nobody else allocates; else spread, so that transactions do not queue on one value."""
-    alone = session.scalar(text("select pg_try_advisory_xact_lock(:a, :b)"), {"a": 77_001, "b": cluster_id})
-    if alone:
+    known: dict[int, bool] = session.info.setdefault("allocates_alone", {})
+    if cluster_id not in known:
+        known[cluster_id] = bool(session.scalar(text("select pg_try_advisory_xact_lock(:a, :b)"), {"a": 77_001, "b": cluster_id}))
+    if known[cluster_id]:
         return list(free)
     head = list(free[:SPREAD])
     random.shuffle(head)
@@ -50,9 +52,8 @@ def _take(uow: UnitOfWork, cluster_id: int, kind: str, scope: str, candidates: I
 
 def free_vmids(session: Session, cluster: Cluster, count: int) -> list[str]:
     """Return the lowest VMIDs of the cluster's range that neither a guest nor a reservation holds."""
-    held = {int(v) for v in session.scalars(
-        select(Reservation.value).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid"))}  # fmt: skip
-    held |= set(session.scalars(select(Guest.vmid).where(Guest.cluster_id == cluster.id)))
+    reserved = select(cast(Reservation.value, BigInteger)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")
+    held = set(session.scalars(reserved.union_all(select(cast(Guest.vmid, BigInteger)).where(Guest.cluster_id == cluster.id))))
     out: list[str] = []
     for vmid in range(cluster.vmid_low, cluster.vmid_high + 1):
         if vmid not in held:
@@ -71,10 +72,19 @@ def take_vmids(uow: UnitOfWork, cluster: Cluster, count: int) -> list[int]:
     return sorted(int(v) for v in taken)
 
 
-def take_addresses(uow: UnitOfWork, network: Network, count: int, field: str) -> list[str]:
-    """Reserve `count` addresses of a network's range. Raises Invalid when the pool is exhausted."""
-    free = networks.free_addresses(uow.session, network, count + SPREAD)
-    taken = _take(uow, network.cluster_id, "ip", ip_scope(network), _order(uow.session, network.cluster_id, free), count)
+def take_addresses(uow: UnitOfWork, network: Network, count: int, field: str, seen_free: Sequence[str] = ()) -> list[str]:
+    """Reserve `count` addresses of a network's range. Raises Invalid when the pool is exhausted.
+
+    `seen_free` are addresses that were free a moment ago: the constraint decides which still are.
+    """
+    taken: list[str] = []
+    free: Sequence[str] = seen_free
+    for look_again in (False, True):
+        if look_again:
+            free = networks.free_addresses(uow.session, network, count + SPREAD)
+        taken += _take(uow, network.cluster_id, "ip", ip_scope(network), _order(uow.session, network.cluster_id, free), count - len(taken))
+        if len(taken) == count:
+            break
     if len(taken) < count:
         raise Invalid([FieldError(field, "addresses_exhausted", {"network": network.name, "free": len(free), "count": count})])
     return sorted(taken, key=lambda ip: tuple(int(p) for p in ip.split(".")))
@@ -87,19 +97,20 @@ def take_address(uow: UnitOfWork, network: Network, ip: str, field: str) -> str:
     return ip
 
 
-def assign(uow: UnitOfWork, cluster_id: int, server_id: int, vmid: int, addresses: Sequence[tuple[str, str]]) -> None:
-    """Write the server's id on its reservations; `addresses` are (scope, ip)."""
+def assign(uow: UnitOfWork, cluster_id: int, held: Sequence[tuple[str, str, str, int]]) -> None:
+    """Write the servers' ids on their reservations; `held` are (kind, scope, value, server id)."""
+    rows = values(
+        column("kind", String), column("scope", String), column("value", String), column("server_id", BigInteger), name="held"
+    ).data(list(held))
     uow.session.execute(
         update(Reservation)
-        .where(Reservation.cluster_id == cluster_id, Reservation.kind == "vmid", Reservation.value == str(vmid))
-        .values(server_id=server_id)
-    )
-    for scope, ip in addresses:
-        uow.session.execute(
-            update(Reservation)
-            .where(Reservation.cluster_id == cluster_id, Reservation.kind == "ip", Reservation.scope == scope, Reservation.value == ip)
-            .values(server_id=server_id)
+        .where(
+            Reservation.cluster_id == cluster_id, Reservation.kind == rows.c.kind, Reservation.scope == rows.c.scope,
+            Reservation.value == rows.c.value,
         )
+        .values(server_id=rows.c.server_id)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
 
 
 def give_back(uow: UnitOfWork, server_ids: Iterable[int]) -> None:

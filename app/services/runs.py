@@ -128,7 +128,11 @@ def log_text(session: Session, run: Run, offset: int = 0, limit: int = 1 << 20) 
 # ---------------------------------------------------------------- events
 def audience(session: Session, run: Run) -> str:
     """Who may see this run's events: its requester and its servers' owners, beside those who see everything."""
-    return "owner:" + ",".join(str(user_id) for user_id in sorted(_concerned(session, run)))
+    return _owners(_concerned(session, run))
+
+
+def _owners(user_ids: Iterable[int]) -> str:
+    return "owner:" + ",".join(str(user_id) for user_id in sorted(user_ids))
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -158,6 +162,27 @@ def touch(uow: UnitOfWork, run: Run) -> None:
 
 
 # ---------------------------------------------------------------- transitions
+def begin(uow: UnitOfWork, run: Run, by: str) -> None:
+    """Queue the first run of a workspace that this very transaction makes: nothing else can be active there.
+
+    What `promote` would come to, in one insert: people wait for the answer to this request.
+    """
+    run.state, run.bell_at = RunState.PLAN_QUEUED, func.clock_timestamp()
+    uow.session.add(run)
+    uow.session.flush()
+    uow.session.add_all(
+        RunEvent(run_id=run.id, event_key=key, fence=run.fence, name=name, detail=detail)
+        for key, name, detail in (("requested", "requested", {"by": by}), (f"{run.state.value}:{run.fence}", run.state.value, {}))
+    )
+    log.info("run_transitioned", run_id=run.id, old=None, new=run.state.value, fence=run.fence)
+
+
+def announce(uow: UnitOfWork, run: Run, owner_ids: Iterable[int]) -> None:
+    """Ring for a run that `begin` queued, and tell browsers."""
+    uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+    uow.publish("run", _owners({run.created_by_id, *owner_ids}), facts(run))
+
+
 def locked(uow: UnitOfWork, run_id: int) -> Run:
     """Return the run's row under FOR UPDATE. Raises NotFound."""
     run = uow.session.scalar(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.orm import Session
 
 from app.domain import placement, server_spec
@@ -17,6 +17,9 @@ from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft
 from app.services import networks, presets, templates
 from app.services import placement as rooms_service
+
+# More than needed, for when somebody else takes some of them at the same moment.
+SPARE_ADDRESSES = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Wanted:
     interfaces: list[str]
     networks: list[tuple[Network, str | None]]
     choices: list[Choice]
+    free_addresses: dict[int, list[str]]  # by network: some that were free when this was examined
 
 
 @dataclass
@@ -42,7 +46,7 @@ class _Draft:
     session: Session
     values: Any  # a ServerCreate, or a ServerDraft in which anything may be missing
     found: list[FieldError]
-    raw_fields: set[str] = field(default_factory=set)
+    free_addresses: dict[int, list[str]] = field(default_factory=dict)
 
     def bad(self, where: str, code: str, **args: Any) -> None:
         self.found.append(FieldError(where, code, args))
@@ -82,7 +86,10 @@ def examine(session: Session, raw: Mapping[str, Any]) -> tuple[Wanted | None, li
     if draft.found:
         return None, draft.found
     disks = wanted[2]
-    return Wanted(request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices), []
+    return Wanted(
+        request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices,
+        draft.free_addresses,
+    ), []  # fmt: skip
 
 
 def _only_cluster(session: Session) -> Cluster | None:
@@ -103,11 +110,14 @@ def _names(draft: _Draft) -> list[str]:
 def _names_free(draft: _Draft, cluster: Cluster, names: list[str]) -> None:
     if not names:
         return
-    taken = set(draft.session.scalars(select(Server.name).where(
-        Server.cluster_id == cluster.id, Server.name.in_(names), Server.deleted_at.is_(None))))  # fmt: skip
     ours = select(Server.vmid).where(Server.cluster_id == cluster.id, Server.deleted_at.is_(None))
-    foreign = set(draft.session.scalars(select(Guest.name).where(
-        Guest.cluster_id == cluster.id, Guest.name.in_(names), Guest.vmid.not_in(ours))))  # fmt: skip
+    found = draft.session.execute(
+        select(literal(True), Server.name).where(Server.cluster_id == cluster.id, Server.name.in_(names), Server.deleted_at.is_(None))
+        .union_all(select(literal(False), Guest.name).where(
+            Guest.cluster_id == cluster.id, Guest.name.in_(names), Guest.vmid.not_in(ours)))
+    ).all()  # fmt: skip
+    taken = {name for is_ours, name in found if is_ours}
+    foreign = {name for _, name in found}
     if taken:
         draft.bad("name", "name_taken", name=", ".join(sorted(taken)[:3]))
     elif foreign:
@@ -177,9 +187,10 @@ def _networks(draft: _Draft, cluster: Cluster, count: int) -> list[tuple[Network
             draft.bad(where, code, ip=ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
         elif not ip:
             needed = count * sum(1 for n, i in chosen[: index + 1] if n.id == network.id and not i)
-            free = len(networks.free_addresses(draft.session, network, needed))
-            if free < needed:
-                draft.bad(f"networks.{index}.network", "addresses_exhausted", network=network.name, free=free, count=needed)
+            free = networks.free_addresses(draft.session, network, needed + SPARE_ADDRESSES)
+            draft.free_addresses[network.id] = free
+            if len(free) < needed:
+                draft.bad(f"networks.{index}.network", "addresses_exhausted", network=network.name, free=len(free), count=needed)
     same = [(n.id, ip) for n, ip in chosen if ip]
     if len(set(same)) < len(same):
         draft.bad("networks", "ip_twice")

@@ -120,9 +120,11 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
     vmids = reservations.take_vmids(uow, wanted.cluster, len(wanted.names))
     nics = _take_nics(uow, wanted)
     workspace = workspaces.create(uow, wanted.cluster, wanted.request.name)
+    run = _run(actor, workspace.id, RunKind.CREATE, wanted.names, wanted.names, {"servers": {}}, wanted.request.apply)
     installation = runtime_settings.installation_id(uow.session)
+    runs.begin(uow, run, actor.username)
     servers = [
-        _row(wanted, index, vmids[index], nics[index], workspace.id, actor.user_id, workspaces.marker(installation, workspace.id, name))
+        _row(wanted, index, vmids[index], nics[index], run, actor.user_id, workspaces.marker(installation, workspace.id, name))
         for index, name in enumerate(wanted.names)
     ]
     uow.session.add_all(servers)
@@ -131,12 +133,11 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
     except IntegrityError as exc:
         # Somebody took one of the names since we looked.
         raise Invalid([FieldError("name", "name_taken", {"name": ", ".join(wanted.names[:3])})]) from exc
+    held = [("vmid", "", str(server.vmid), server.id) for server in servers]
+    held += [("ip", f"{n['bridge']}/{n.get('vlan') or 0}", n["ip"], server.id) for server in servers for n in server.nics]
+    reservations.assign(uow, wanted.cluster.id, held)
+    runs.announce(uow, run, [actor.user_id])
     for server in servers:
-        scopes = [(f"{n['bridge']}/{n.get('vlan') or 0}", n["ip"]) for n in server.nics]
-        reservations.assign(uow, server.cluster_id, server.id, server.vmid, scopes)
-    run = _new_run(uow, actor, workspace.id, RunKind.CREATE, servers, {"servers": {}}, wanted.request.apply)
-    for server in servers:
-        server.run_id = run.id
         audit.record(
             uow, actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
             cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,
@@ -153,7 +154,8 @@ def _take_nics(uow: UnitOfWork, wanted: Wanted) -> list[list[dict[str, Any]]]:
         if ip:
             addresses = [reservations.take_address(uow, network, ip, field)]
         else:
-            addresses = reservations.take_addresses(uow, network, len(wanted.names), f"networks.{index}.network")
+            free = wanted.free_addresses.get(network.id, ())
+            addresses = reservations.take_addresses(uow, network, len(wanted.names), f"networks.{index}.network", free)
         for position, address in enumerate(addresses):
             nics[position].append(_nic(network, address, first=index == 0))
     return nics
@@ -170,10 +172,10 @@ def _nic(network: Network, address: str, first: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], workspace_id: int, owner_id: int, marker: str) -> Server:
+def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run: Run, owner_id: int, marker: str) -> Server:
     request, choice, name = wanted.request, wanted.choices[index], wanted.names[index]
     return Server(
-        slug=name, name=name, workspace_id=workspace_id, cluster_id=wanted.cluster.id, owner_id=owner_id,
+        slug=name, name=name, workspace_id=run.workspace_id, cluster_id=wanted.cluster.id, owner_id=owner_id,
         template_id=wanted.template.id, template_name=wanted.template.name, marker=marker, vmid=vmid, node_name=choice.node,
         status=ServerStatus.CREATING, cores=wanted.cores, memory_mib=wanted.memory_mib,
         disks=[
@@ -182,22 +184,26 @@ def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], work
         ],
         nics=nics, username=request.username or wanted.template.username, ssh_keys=request.ssh_keys or [],
         tags=request.tags, description=request.description, agent=wanted.template.agent, start_on_create=request.start,
-        ip_addresses=[n["ip"] for n in nics], version=1,
+        ip_addresses=[n["ip"] for n in nics], version=1, run_id=run.id, busy_run_id=run.id,
     )  # fmt: skip
 
 
-def _new_run(
-    uow: UnitOfWork, actor: Actor, workspace_id: int, kind: RunKind, servers: list[Server], intent: dict[str, Any], mode: ApplyMode
+def _run(
+    actor: Actor, workspace_id: int, kind: RunKind, slugs: list[str], names: list[str], intent: dict[str, Any], mode: ApplyMode
 ) -> Run:
-    run = Run(
+    return Run(
         task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
-        apply_mode=mode, intent=intent, targets=[s.slug for s in servers], names=[s.name for s in servers],
-        progress_total=len(servers), fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
+        apply_mode=mode, intent=intent, targets=slugs, names=names,
+        progress_total=len(slugs), fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
     )  # fmt: skip
+
+
+def _new_run(uow: UnitOfWork, actor: Actor, server: Server, kind: RunKind, intent: dict[str, Any], mode: ApplyMode) -> Run:
+    run = _run(actor, server.workspace_id, kind, [server.slug], [server.name], intent, mode)
     uow.session.add(run)
     uow.session.flush()
     runs.add_event(uow, run, "requested", "requested", by=actor.username)
-    runs.promote(uow, workspace_id)
+    runs.promote(uow, server.workspace_id)
     uow.session.flush()
     return run
 
@@ -248,7 +254,7 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
     values, found = server_checks.examine_change(uow.session, server, request, pending_values(uow.session, server))
     if found:
         raise Invalid(found)
-    run = _new_run(uow, actor, server.workspace_id, RunKind.CHANGE, [server], {"servers": {server.slug: values}}, request.apply)
+    run = _new_run(uow, actor, server, RunKind.CHANGE, {"servers": {server.slug: values}}, request.apply)
     audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
     run_settlement.tell(uow, server)
     return Accepted(run, [server.name])
@@ -263,7 +269,7 @@ def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mappin
         raise Invalid(field_errors(exc)) from exc
     if request.confirm != server.name:
         raise Invalid([FieldError("confirm", "confirm_name", {"name": server.name})])
-    run = _new_run(uow, actor, server.workspace_id, RunKind.DELETE, [server], {"servers": {}}, request.apply)
+    run = _new_run(uow, actor, server, RunKind.DELETE, {"servers": {}}, request.apply)
     server.status = ServerStatus.DELETING
     audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid)
     run_settlement.tell(uow, server)

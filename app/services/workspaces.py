@@ -21,9 +21,9 @@ CLONE_TIMEOUT_S = 3600
 
 def create(uow: UnitOfWork, cluster: Cluster, name: str) -> Workspace:
     """Add a workspace named after its first server."""
-    project = uow.session.scalars(select(Project).order_by(Project.id).limit(1)).one()
     tail = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
-    workspace = Workspace(name=f"{name[:56]}-{tail}", project_id=project.id, cluster_id=cluster.id)
+    project = select(Project.id).order_by(Project.id).limit(1).scalar_subquery()
+    workspace = Workspace(name=f"{name[:56]}-{tail}", project_id=project, cluster_id=cluster.id)
     uow.session.add(workspace)
     uow.session.flush()
     return workspace

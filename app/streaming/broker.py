@@ -27,7 +27,8 @@ from app.streaming.events import STREAM
 log = get_logger(__name__)
 QUEUE = 512
 REPLAY = 2_000
-BLOCK_MS = 10_000
+# Ids are times: after a flush on a machine whose clock was set back nothing wakes the reader, and it looks by itself.
+BLOCK_MS = 4_000
 HEARTBEAT_S = 15
 RETRY_S = 0.5
 TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster"})

@@ -105,7 +105,10 @@ def test_whoever_is_too_far_behind_starts_anew(web, make_user, token_of, store):
     token = token_of(make_user("viewer"))
     _mark(0)
     head = _head(store)
-    stream.append([Event("cluster", "all", {"id": n}) for n in range(REPLAY + 1)])
+    with store.pipeline(transaction=False) as pipe:
+        for n in range(REPLAY + 1):
+            pipe.xadd(STREAM, Event("cluster", "all", {"id": n}).fields())
+        pipe.execute()
     with Events(web, "/api/stream", token, Last_Event_ID=head) as again:
         assert again.next().type == "reset"
 
