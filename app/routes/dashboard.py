@@ -64,6 +64,10 @@ def _share(used: int, total: int) -> int:
     return round(100 * used / total) if total else 0
 
 
+def _size(gib: int) -> str:
+    return f"{gib / 1024:.1f} TiB" if gib >= 10_240 else f"{gib} GiB"
+
+
 def _tiles(found: Dashboard) -> list[Tile]:
     total, running = sum(found.counts.values()), found.counts.get(ServerStatus.RUNNING, 0)
     failed = found.counts.get(ServerStatus.FAILED, 0)
@@ -72,11 +76,11 @@ def _tiles(found: Dashboard) -> list[Tile]:
     return [
         Tile(_("Servers running"), str(running), note, url_for("servers.index"), _share(running, total) if total else None, load=False),
         Tile(
-            _("Memory free"), f"{max(room.memory_mib - room.memory_used_mib, 0) // 1024} GiB",
-            _("of %(n)s GiB", n=room.memory_mib // 1024), nodes, _share(room.memory_used_mib, room.memory_mib),
+            _("Memory free"), _size(max(room.memory_mib - room.memory_used_mib, 0) // 1024),
+            _("of %(size)s", size=_size(room.memory_mib // 1024)), nodes, _share(room.memory_used_mib, room.memory_mib),
         ),
         Tile(
-            _("Storage free"), f"{max(room.disk_gib - room.disk_used_gib, 0)} GiB", _("of %(n)s GiB", n=room.disk_gib), nodes,
+            _("Storage free"), _size(max(room.disk_gib - room.disk_used_gib, 0)), _("of %(size)s", size=_size(room.disk_gib)), nodes,
             _share(room.disk_used_gib, room.disk_gib),
         ),
         Tile(_("Nodes online"), f"{room.online} / {room.nodes}", ngettext("%(num)d cluster", "%(num)d clusters", found.clusters), nodes),

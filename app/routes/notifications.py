@@ -1,11 +1,12 @@
 """The inbox, the bell, and the text of one notification for a toast."""
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
+from flask_babel import gettext as _
 
 from app.extensions import db
 from app.messages import text_of
 from app.routes.access import current_actor, safe_next, signed_in
-from app.routes.forms import go
+from app.routes.forms import done, go, is_partial
 from app.services import notifications, overview
 from app.services.uow import unit_of_work
 
@@ -17,7 +18,9 @@ IN_BELL = 8
 @signed_in
 def index() -> Response:
     only_unread = bool(request.args.get("unread"))
-    return _render("notifications/index.html", 50, only_unread)
+    response = _render("notifications/_inbox.html" if is_partial() else "notifications/index.html", 50, only_unread)
+    response.vary.add("HX-Request")
+    return response
 
 
 @bp.get("/notifications/_bell")
@@ -54,4 +57,4 @@ def read(notification_id: int) -> Response:
 def read_all() -> Response:
     with unit_of_work() as uow:
         notifications.mark_all_read(uow, current_actor())
-    return go(url_for(".index"))
+    return done(_("All notifications are read."), url_for(".index"), unread=0)

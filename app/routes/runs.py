@@ -11,13 +11,14 @@ from app.extensions import db
 from app.models import PlanChange, Run
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
-from app.services import overview, runs, settings
+from app.services import overview, runs, servers, settings
 from app.services.actor import Actor
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
 
 bp = Blueprint("runs", __name__)
 DESTROYS = ("delete", "replace")
+ERROR_LINE = re.compile(r"^(\d\d:\d\d:\d\d\s+)?(│ )?Error:", re.MULTILINE)
 
 
 class NotNamed(Conflict):
@@ -64,13 +65,22 @@ def _natural(change: PlanChange) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", change.name or change.slug)]
 
 
+def _error_line(run: Run) -> int | None:
+    """Return the number of the log's first line that tells of an error."""
+    if run.state != RunState.ERRORED:
+        return None
+    text, _end = runs.log_text(db.session(), run)
+    found = ERROR_LINE.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else None
+
+
 def _render(template: str, run_id: int) -> Response:
     actor, session = current_actor(), db.session()
     run = runs.get(session, actor, run_id)
     changes = sorted(runs.changes(session, run), key=_natural)
     html = render_template(
-        template, run=run, changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
-        expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=(run.error or {}).get("line"),
+        template, run=run, alive=servers.alive(session, actor, run), changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
+        expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from app.models import Server, User
+from app.models import Run, Server, User
 from app.routes.forms import number
 from app.services.overview import Choices
 
 Form = MultiDict[str, str]
 CREATE_FIELDS = (
-    "template", "preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip", "username", "tags",
+    "template", "preset", "cores", "memory_gib", "disk_gib", "disk2_gib", "storage", "name", "count", "node", "network", "ip", "username", "tags",
     "ssh_keys", "description",
 )  # fmt: skip
 
@@ -37,6 +37,33 @@ def first_values(choices: Choices, template: str | None, user: User) -> dict[str
     }
 
 
+def again_values(run: Run, choices: Choices) -> dict[str, Any]:
+    """Return what the create page opens with to ask once more for what a run was asked for."""
+    rendered = run.inputs or {}
+    asked = [rendered.get("servers", {}).get(slug) for slug in run.targets]
+    first = asked[0] if asked else None
+    names = run.names
+    values: dict[str, Any] = {"name": names[0].rpartition("-")[0] if len(names) > 1 else "".join(names), "count": max(len(names), 1)}
+    if not first:
+        return values
+    vmid = rendered.get("defaults", {}).get("template_vmid")
+    template = next((t.name for t in choices.templates if t.vmid == vmid), None)
+    return {
+        **values,
+        **({"template": template} if template else {}),
+        "preset": "",
+        "cores": first["cores"],
+        "memory_gib": f"{first['memory_mib'] / 1024:g}",
+        "disk_gib": first["disks"][0]["size_gib"],
+        "disk2_gib": first["disks"][1]["size_gib"] if len(first["disks"]) > 1 else "",
+        "username": first["username"],
+        "ssh_keys": "\n".join(first["ssh_keys"]),
+        "tags": " ".join(first["tags"]),
+        "description": first["note"],
+        "start": first["started"],
+    }
+
+
 def shown(form: Form) -> dict[str, Any]:
     """Return the form as it was sent, to be shown again."""
     return {**form.to_dict(), "start": "start" in form, "confirm_plan": "confirm_plan" in form}
@@ -47,7 +74,6 @@ def create_data(form: Form, own_keys: str) -> dict[str, Any]:
     nic: dict[str, Any] = {"network": form.get("network", "")}
     if form.get("ip_mode") == "fixed":
         nic["ip"] = form.get("ip", "")
-    disk = number(form.get("disk_gib"))
     data: dict[str, Any] = {
         "name": form.get("name", ""),
         "template": form.get("template", ""),
@@ -55,7 +81,7 @@ def create_data(form: Form, own_keys: str) -> dict[str, Any]:
         # The numbers are what counts: a preset only fills them in.
         "cores": number(form.get("cores")),
         "memory_mib": number(form.get("memory_gib"), 1024),
-        "disks": None if disk is None else [{"size_gib": disk}],
+        "disks": _disks(form),
         "networks": [nic] if nic["network"] else None,
         "node": form.get("node") or None,
         "username": form.get("username") or None,
@@ -68,6 +94,15 @@ def create_data(form: Form, own_keys: str) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None}
 
 
+def _disks(form: Form) -> list[dict[str, Any]] | None:
+    """Return the disks asked for; None when it is left to the template."""
+    sizes = [number(form.get("disk_gib")), number(form.get("disk2_gib"))]
+    if sizes[1] is None:
+        sizes.pop()
+    storage = {"storage": form["storage"]} if form.get("storage") else {}
+    return None if sizes == [None] and not storage else [{"size_gib": _or_empty(size), **storage} for size in sizes]
+
+
 def _or_empty(value: int | str | None) -> int | str:
     return "" if value is None else value
 
@@ -76,7 +111,7 @@ def create_field(path: str) -> str:
     """Return the form's field for a path of the schema."""
     head, _, rest = path.partition(".")
     if head == "disks":
-        return "disk_gib"
+        return "storage" if rest.endswith("storage") else "disk2_gib" if rest.startswith("1") else "disk_gib"
     if head == "networks":
         return "ip" if rest.endswith("ip") else "network"
     return {"memory_mib": "memory_gib"}.get(head, head)

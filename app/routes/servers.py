@@ -21,7 +21,7 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, overview, servers, terraform
+from app.services import actions, overview, runs, servers, terraform
 from app.services.servers import ServerFilter
 from app.services.uow import unit_of_work
 
@@ -51,7 +51,11 @@ def index() -> Response:
 @needs(Permission.CREATE)
 def new() -> Response:
     choices = overview.choices(db.session())
-    return _create_page(server_form.first_values(choices, request.args.get("template"), current_user), {}, choices)
+    values = server_form.first_values(choices, request.args.get("template"), current_user)
+    again = request.args.get("again", type=int)
+    if again is not None:
+        values |= server_form.again_values(runs.get(db.session(), current_actor(), again), choices)
+    return _create_page(values, {}, choices)
 
 
 @bp.post("/servers/new")

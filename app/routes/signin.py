@@ -41,6 +41,8 @@ def sign_out() -> None:
     actor, mark = current_actor(), browser_session().mark
     with unit_of_work() as uow:
         sessions.signed_out(uow, actor, mark)
+        # Gone before the other tabs hear of it: they ask at once whether it still holds.
+        current_app.session_interface.rotate(browser_session())  # type: ignore[attr-defined]  # our own interface
     logout_user()
     session.clear()
     g.pop("actor", None)

@@ -17,7 +17,7 @@ from app.runner.patience import patient
 from app.services import run_execution, states
 
 log = get_logger(__name__)
-LOCK_PATIENCE_S = 1800.0
+LOCK_PATIENCE_S, LOCK_POLL_S = 1800.0, 0.02
 SETTLE_S = 1.0  # a request the dead provider sent may still be on its way
 
 
@@ -60,7 +60,7 @@ def _take_lock(context: RunContext) -> None:
         except BlockingIOError:
             if context.reason == "fenced" or time.monotonic() > end:
                 raise RunFailed("former_terraform_hangs") from None
-            time.sleep(0.1)
+            time.sleep(LOCK_POLL_S)
 
 
 def take_in(context: RunContext) -> None:

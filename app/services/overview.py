@@ -39,6 +39,15 @@ class NodeChoice:
 
 
 @dataclass(frozen=True)
+class StorageChoice:
+    """A storage that takes VM disks; `free_gib` of the node that has most."""
+
+    cluster_id: int
+    name: str
+    free_gib: int
+
+
+@dataclass(frozen=True)
 class Choices:
     """What a new server can be made from and where."""
 
@@ -46,6 +55,7 @@ class Choices:
     presets: list[Preset]
     networks: list[Network]
     nodes: list[NodeChoice]
+    storages: list[StorageChoice]
     troubled: list[Cluster]  # do not answer as they should
 
 
@@ -63,7 +73,15 @@ def choices(session: Session) -> Choices:
     ]  # fmt: skip
     networks = session.scalars(select(Network).where(Network.cluster_id.in_(ids)).order_by(Network.is_default.desc(), Network.name))
     troubled = [c for c in clusters.connected(session) if c.status not in ("online", "unknown")]
-    return Choices(offered, presets.all_presets(session), list(networks), nodes, troubled)
+    return Choices(offered, presets.all_presets(session), list(networks), nodes, _storages(session, ids), troubled)
+
+
+def _storages(session: Session, cluster_ids: list[int]) -> list[StorageChoice]:
+    free: dict[tuple[int, str], int] = {}
+    for storage in session.scalars(select(Storage).where(Storage.cluster_id.in_(cluster_ids), Storage.images, Storage.active)):
+        key = (storage.cluster_id, storage.name)
+        free[key] = max(free.get(key, 0), storage.free_gib)
+    return [StorageChoice(cluster_id, name, gib) for (cluster_id, name), gib in sorted(free.items())]
 
 
 def node_names(session: Session) -> list[str]:

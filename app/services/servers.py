@@ -98,6 +98,12 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
     return {status.value: n for status, n in session.execute(query)}
 
 
+def alive(session: Session, actor: Actor, run: Run) -> set[str]:
+    """Return the names of the run's servers that still exist and that the actor may open."""
+    query = select(Server.name).where(Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets))
+    return set(session.scalars(visible(query, actor)))
+
+
 def by_ids(session: Session, actor: Actor, ids: list[int]) -> list[Server]:
     """Return these servers, as far as the actor may see them, with their owners."""
     query = visible(select(Server).where(Server.id.in_(ids)), actor).options(joinedload(Server.owner))

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import NewContext
-from tests.e2e.pages import fresh, live
+from tests.e2e.pages import expect_state, fresh, live
 from tests.stack import Api
 
 
@@ -49,6 +49,22 @@ def test_a_preset_fills_the_numbers_and_typing_a_number_leaves_it(page: Page) ->
     expect(page.get_by_label("CPU cores")).to_have_value("4")
     page.get_by_label("CPU cores").fill("3")
     expect(page.locator("[name=preset][value='']")).to_be_checked()
+
+
+def test_a_server_gets_a_second_disk_on_a_chosen_storage(page: Page) -> None:
+    live(page, "/servers/new")
+    name = fresh("twin")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Storage", exact=True).select_option("nfs")
+    page.get_by_label("Second disk").fill("0")
+    expect(page.locator("#msg-disk2_gib.err")).to_be_visible()
+    page.get_by_label("Second disk").fill("50")
+    expect(page.locator("#s-size")).to_contain_text("+ 50 GiB disk")
+    page.locator("#go").click()
+    page.wait_for_url("**/runs/*")
+    expect_state(page, "Applied")
+    live(page, f"/servers/{name}")
+    expect(page.locator("aside.facts")).to_contain_text("50 GiB · nfs")
 
 
 def test_the_create_form_works_without_scripts(open_browser: NewContext) -> None:

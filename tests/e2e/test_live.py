@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import NewContext
 from tests.e2e.pages import answer, create, expect_state, fresh, live, made
+from tests.stack import Stack
 
 
 def test_a_server_is_made_and_every_tab_follows_without_a_reload(open_browser: NewContext) -> None:
@@ -73,18 +74,25 @@ def test_a_discarded_plan_makes_nothing(open_browser: NewContext) -> None:
     name = fresh("dropped")
     create(page, name, ask_first=True)
     expect_state(page, "Needs confirmation")
+    page.get_by_label("Comment").fill("not this week")
     page.get_by_role("button", name="Discard").click()
     expect_state(page, "Discarded")
+    expect(page.locator("#run-timeline")).to_contain_text("not this week")
     live(page, f"/servers?q={name}")
     expect(page.get_by_text("No server matches")).to_be_visible()
 
 
-def test_a_run_can_be_cancelled(open_browser: NewContext) -> None:
-    page = open_browser().new_page()
-    create(page, fresh("stopped"), count=12)
-    page.get_by_role("button", name="Cancel run").click()
-    answer(page)
-    expect(page.locator("#run-head .rhead .st")).to_have_text("Canceled", timeout=90_000)
+def test_a_run_can_be_cancelled_also_when_it_moves_on_while_the_question_is_open(open_browser: NewContext, stack: Stack) -> None:
+    stack.control("time", clone_seconds=4)
+    try:
+        page = open_browser().new_page()
+        create(page, fresh("stopped"), count=12)
+        page.get_by_role("button", name="Cancel run").click()
+        expect_state(page, "Applying")
+        answer(page)
+        expect(page.locator("#run-head .rhead .st")).to_have_text("Canceled", timeout=90_000)
+    finally:
+        stack.control("reset")
 
 
 def test_a_server_is_resized_and_its_page_says_beforehand_that_it_restarts(open_browser: NewContext) -> None:

@@ -1,16 +1,42 @@
 """Themes, widths, languages: readable, no sideways scroll, nothing for axe to find."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import NewContext
 from tests.e2e.pages import fresh, live, made
+from tests.stack import Api, Stack
 
 PAGES = (
     "/", "/servers", "/servers/new", "/runs", "/templates", "/networks", "/networks/new", "/nodes", "/notifications", "/account",
     "/admin/users", "/admin/clusters", "/admin/clusters/new", "/admin/audit", "/admin/settings", "/no-such-page",
 )  # fmt: skip
+
+
+# Every text and label a person reads, without what is data, code or a name in its own language.
+TEXTS = """() => {
+  const skip = 'script, noscript, style, template, code, .mono, #log-v, .diff, textarea, [lang=en], .brand';
+  const found = [document.title];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let n = walk.nextNode(); n; n = walk.nextNode()) if (!n.parentElement.closest(skip)) found.push(n.data);
+  const labels = ['placeholder', 'aria-label', 'title', 'data-confirm', 'data-confirm-body', 'data-confirm-ok'];
+  for (const e of document.querySelectorAll(labels.map(a => `[${a}]`).join())) for (const a of labels) found.push(e.getAttribute(a) ?? '');
+  for (const e of document.querySelector('#t-i18n').content.children) found.push(e.textContent);
+  return found.map(t => t.trim().replace(/\\s+/g, ' ')).filter(Boolean);
+}"""
+PRODUCT = "Terraform Proxmox Manager"
+ENGLISH = re.compile(r"\b[A-Za-z]{2,}(?:,? [A-Za-z]{2,})+\b")
+# Names, examples and units that are the same in every language.
+SAME = re.compile(r"Proxmox Manager|Proxmox VE|Rocky Linux|web staging|BEGIN CERTIFICATE|Terraform")
+
+
+def english(page: Page) -> list[str]:
+    """Return what is written in English on a page that is to be Korean."""
+    texts = [text.replace(PRODUCT, "") for text in page.evaluate(TEXTS)]
+    return sorted({text for text in texts if any(not SAME.search(found) for found in ENGLISH.findall(text))})
 
 
 def violations(page: Page) -> list[str]:
@@ -54,6 +80,32 @@ def test_open_menus_and_dialogs_have_no_axe_violation(open_browser: NewContext, 
     assert not violations(page)
 
 
+def test_korean_pages_hold_no_english_sentence(open_browser: NewContext, base_url: str, a_server: tuple[str, int], api: Api, stack: Stack) -> None:
+    stack.control("fail", method="POST", suffix="/clone", status=500, message="xyz", times=1)
+    failed = api.create(fresh("broken"))["run_id"]
+    api.wait_run(failed, "errored")
+    waiting = api.create(fresh("asking"), apply="confirm")["run_id"]
+    api.wait_run(waiting, "planned")
+    context = open_browser(locale="ko")
+    context.add_cookies([{"name": "language", "value": "ko", "url": base_url}])
+    page = context.new_page()
+    faults = []
+    for path in (*PAGES, f"/servers/{a_server[0]}", *(f"/runs/{run}" for run in (a_server[1], failed, waiting)), "/servers?q=none-such"):
+        live(page, path)
+        faults += [f"{path}: {text}" for text in english(page)]
+    page.get_by_role("button", name="알림", exact=True).click()
+    page.locator("#bell .notes").wait_for()
+    faults += [f"bell: {text}" for text in english(page)]
+    live(page, "/servers/new")
+    page.locator("#f-name").fill("Not A Name")
+    page.locator("#f-disk_gib").fill("1")
+    page.locator("#f-tags").fill("BAD!")
+    page.locator("#go").click()
+    page.locator("#msg-disk_gib.err").wait_for()
+    faults += [f"faults: {text}" for text in english(page)]
+    assert not faults, "\n".join(faults)
+
+
 def test_korean_is_chosen_once_and_stays(open_browser: NewContext, stack: object) -> None:
     context = open_browser(storage_state=None)
     page = context.new_page()
@@ -63,6 +115,24 @@ def test_korean_is_chosen_once_and_stays(open_browser: NewContext, stack: object
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     page.get_by_role("button", name="EN").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_a_phone_reaches_every_page_of_the_menu(open_browser: NewContext) -> None:
+    page = open_browser(viewport={"width": 390, "height": 844}).new_page()
+    live(page, "/servers")
+    page.get_by_role("button", name="Account of admin").click()
+    for name in ("Dashboard", "Networks", "Admin", "Account"):
+        expect(page.locator("#me").get_by_role("link", name=name)).to_be_visible()
+    page.locator("#me").get_by_role("link", name="Networks").click()
+    page.wait_for_url("**/networks")
+
+
+def test_what_was_opened_stays_open_when_its_part_is_refreshed(page: Page) -> None:
+    live(page, "/nodes")
+    page.locator("details.guests summary").click()
+    with page.expect_response(lambda answer: "/nodes/_body" in answer.url, timeout=60_000):
+        pass
+    expect(page.locator("details.guests")).to_have_attribute("open", "")
 
 
 def test_the_theme_is_switched_and_kept(page: Page) -> None:

@@ -28,7 +28,26 @@ def test_signing_out_sends_the_other_tabs_to_the_sign_in_page(open_browser: NewC
     one.get_by_role("button", name="Account of leaver").click()
     one.get_by_role("button", name="Sign out").click()
     one.wait_for_url("**/login")
-    two.wait_for_url("**/login?**", timeout=20_000)
+    two.wait_for_url("**/login?**")
+
+
+def test_the_first_password_is_to_be_changed_but_need_not(open_browser: NewContext, stack: Stack) -> None:
+    _, password = stack.user("newcomer", "developer")
+    page = open_browser(storage_state=None).new_page()
+    sign_in(page, "newcomer", password)
+    hint = page.get_by_text("You still use the password you were given.")
+    expect(hint).to_be_visible()
+    page.get_by_role("link", name="Choose your own").click()
+    page.get_by_label("Present password").fill("wrong")
+    page.get_by_label("New password").fill("short")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator("#msg-old_password.err")).to_be_visible()
+    page.get_by_label("Present password").fill(password)
+    page.get_by_label("New password").fill("a long one of my own")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".toast-x")).to_contain_text("Password is changed")
+    page.goto("/")
+    expect(hint).to_have_count(0)
 
 
 def test_input_survives_a_session_that_ends_in_the_middle_of_a_form(open_browser: NewContext, stack: Stack) -> None:

@@ -28,6 +28,9 @@ on('notification', async data => {
   }
 });
 
+// Read in another tab or browser.
+on('notification-read', data => badge(data.unread));
+
 document.addEventListener('tpm-done', e => badge(e.detail.unread));
 
 // Following a notification marks it read; the request outlives the page.

@@ -1,4 +1,4 @@
-// One dialog for every question. Buttons carry data-confirm (title), -body, -ok, and -type when the name must be typed.
+// One dialog for every question. Buttons carry data-confirm (title), -body, -ok, -type when the name must be typed, -if.
 import { $, say } from './dom.js';
 
 export function ask({ confirm, confirmBody = '', confirmOk, confirmType = '' }) {
@@ -28,15 +28,27 @@ $('#cf-i')?.addEventListener('keydown', e => {
   if (!$('#cf-ok').disabled) $('#confirm').close('ok');
 });
 
+// data-confirm-if names fields with data-was: the question is about changing one of them.
+function matters({ dataset, form }) {
+  const names = dataset.confirmIf?.split(' ');
+  return !names || names.some(name => Number(form.elements[name].value) !== Number(form.elements[name].dataset.was));
+}
+
 document.addEventListener('click', async e => {
   const button = e.target.closest('[data-confirm]');
-  if (!button || button.dataset.sure) return;
+  if (!button || button.dataset.sure || !matters(button)) return;
   e.preventDefault();
   e.stopImmediatePropagation();
   if (!(await ask(button.dataset))) return;
-  const typed = button.form?.elements.confirm;
+  const { form } = button;
+  // The part the button stood in was refreshed while the question was open: its form is sent all the same.
+  if (form && !form.isConnected) {
+    form.hidden = true;
+    document.body.append(form);
+  }
+  const typed = form?.elements.confirm;
   if (typed && button.dataset.confirmType) typed.value = button.dataset.confirmType;
   button.dataset.sure = '1';
-  button.form ? button.form.requestSubmit(button) : button.click();
+  form ? form.requestSubmit(button) : button.click();
   delete button.dataset.sure;
 }, true);

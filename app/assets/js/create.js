@@ -50,15 +50,17 @@ function applyCluster() {
     else if (!fits && $('input:checked', pick)) $('[name=node][value=""]', form).checked = true;
   }
   const network = field('network');
+  if (field('storage').selectedOptions[0]?.disabled) field('storage').value = '';
   if (network.selectedOptions[0]?.disabled) network.value = [...network.options].find(o => !o.disabled)?.value ?? '';
 }
 
 function summary() {
   const count = Math.max(1, Number(field('count').value) || 1);
   const button = $('#go');
+  const disks = ['disk_gib', 'disk2_gib'].map(name => field(name).value).filter(Boolean).join(' + ');
   $('#s-name').textContent = names(field('name').value.trim(), count);
   $('#s-template').textContent = chosen('template')?.dataset.label ?? say('not_set');
-  $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: field('disk_gib').value });
+  $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: disks });
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
   $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
   $('#s-total').textContent = say('total', {

@@ -1,6 +1,6 @@
 // Owns the EventSource. Ports (tabs) tell it their topics and the last id their page was rendered at; a ring of recent
 // events closes the gap between rendering a page and joining the stream.
-const TYPES = ['server', 'run', 'log', 'action', 'notification', 'cluster', 'session', 'reset'];
+const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'reset'];
 const RING = 2000;
 
 const order = (a, b) => {
@@ -73,16 +73,21 @@ export class Hub {
       if (source.readyState === EventSource.CLOSED) setTimeout(() => source === this.source && this.reopen(), 3000 + Math.random() * 2000);
     };
     for (const type of TYPES) source.addEventListener(type, e => source === this.source && this.take(type, e));
+    source.addEventListener('signed-out', () => source === this.source && this.end());
   }
 
   async reopen() {
-    const answer = await fetch('/session').catch(() => null);
-    if (answer?.status === 401) {
-      this.source = null;
-      this.say({ type: 'signed-out' });
-    } else {
-      this.open();
-    }
+    // As JSON: a page would be answered by a redirect to the sign-in page, which is no refusal.
+    const answer = await fetch('/session', { headers: { Accept: 'application/json' } }).catch(() => null);
+    if (answer?.status === 401) this.end();
+    else this.open();
+  }
+
+  // The session is over: no further connection, every tab goes to the sign-in page.
+  end() {
+    this.source?.close();
+    this.source = null;
+    this.say({ type: 'signed-out' });
   }
 
   take(type, e) {

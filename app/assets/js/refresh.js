@@ -4,7 +4,7 @@ import htmx from 'htmx.org';
 
 import { $$, on, throttle } from './dom.js';
 
-function refresh(part) {
+async function refresh(part) {
   const node = document.getElementById(part);
   if (!node) return;
   // Not under the person's hands: a field being typed in or an open dialog waits.
@@ -12,7 +12,22 @@ function refresh(part) {
     setTimeout(() => refresh(part), 1000);
     return;
   }
-  htmx.ajax('GET', node.dataset.liveSrc, { target: `#${part}`, swap: 'outerHTML' });
+  const keep = kept(node);
+  await htmx.ajax('GET', node.dataset.liveSrc, { target: `#${part}`, swap: 'outerHTML' });
+  keep(document.getElementById(part));
+}
+
+// What a person opened and typed stays as it was: the new part gets it back.
+function kept(node) {
+  const open = new Map($$('details[data-key]', node).map(d => [d.dataset.key, d.open]));
+  const typed = $$('input[id],textarea[id]', node).filter(f => f.value !== f.defaultValue).map(f => [f.id, f.value]);
+  return fresh => {
+    for (const d of fresh ? $$('details[data-key]', fresh) : []) d.open = open.get(d.dataset.key) ?? d.open;
+    for (const [id, value] of typed) {
+      const field = document.getElementById(id);
+      if (field && fresh?.contains(field)) field.value = value;
+    }
+  };
 }
 
 function concerns(node, type, data) {
@@ -26,7 +41,7 @@ function concerns(node, type, data) {
 
 const pending = new Map();
 
-for (const type of ['server', 'run', 'action', 'cluster', 'notification']) {
+for (const type of ['server', 'run', 'action', 'cluster', 'notification', 'notification-read']) {
   on(type, data => {
     for (const node of $$('[data-live]')) {
       if (!concerns(node, type, data)) continue;

@@ -2,12 +2,23 @@
 import { $, on, say } from './dom.js';
 import { toast } from './toast.js';
 
-on('state', state => {
-  const pill = $('#live');
-  if (!pill) return;
+const pill = $('#live');
+let timer = 0;
+function show(state) {
   pill.dataset.s = state;
   pill.lastElementChild.textContent = state === 'live' ? pill.dataset.on : pill.dataset.off;
-});
+}
+
+// A page that opens, or a connection that is back at once, says nothing; what lasts three seconds is worth a word.
+function heard(state) {
+  clearTimeout(timer);
+  if (state === 'live') show(state);
+  else timer = setTimeout(() => show('waiting'), 3000);
+}
+if (pill) {
+  heard('connecting');
+  on('state', heard);
+}
 
 let leaving = false;
 function signedOut() {
@@ -18,8 +29,3 @@ function signedOut() {
 }
 
 on('signed-out', signedOut);
-// Rights or sessions changed: one question tells whether this one still holds.
-on('session', async () => {
-  const answer = await fetch('/session').catch(() => null);
-  if (answer?.status === 401) signedOut();
-});
