@@ -59,23 +59,23 @@ def chromium() -> str:
 # ---------------------------------------------------------------- the instance
 def fill(stack: Stack) -> Scene:
     """Make servers of several people, a run that fails and a plan that waits."""
-    mina, alex, jun = (stack.user(name, role)[0] for name, role in (("mina.park", "operator"), ("alex.kim", "developer"), ("jun.seo", "developer")))
+    web, data, ci = (stack.user(name, role)[0] for name, role in (("web-team", "operator"), ("data-team", "developer"), ("ci-team", "developer")))
     begun = [
-        (mina, mina.create("web-prod", count=4, preset="medium", tags=["web", "prod"], description="Shop front, behind the balancer")),
-        (mina, mina.create("api-prod", "debian-12", count=3, preset="medium", tags=["api", "prod"])),
-        (alex, alex.create("db-prod-1", "debian-12", preset="large", tags=["db", "prod"], description="Orders. Backups at 02:00")),
-        (alex, alex.create("db-prod-2", "debian-12", preset="large", tags=["db", "prod"])),
-        (jun, jun.create("ci-worker", count=2, preset="xlarge", tags=["ci"])),
-        (jun, jun.create("staging-1", "rocky-9", preset="small", tags=["staging"])),
-        (mina, mina.create("mail-relay", "debian-12", preset="small", tags=["mail"])),
+        (web, web.create("web-prod", count=4, preset="medium", tags=["web", "prod"], description="Shop front, behind the balancer")),
+        (web, web.create("api-prod", "debian-12", count=3, preset="medium", tags=["api", "prod"])),
+        (data, data.create("db-prod-1", "debian-12", preset="large", tags=["db", "prod"], description="Orders. Backups at 02:00")),
+        (data, data.create("db-prod-2", "debian-12", preset="large", tags=["db", "prod"])),
+        (ci, ci.create("ci-worker", count=2, preset="xlarge", tags=["ci"])),
+        (ci, ci.create("staging-1", "rocky-9", preset="small", tags=["staging"])),
+        (web, web.create("mail-relay", "debian-12", preset="small", tags=["mail"])),
     ]
     for who, body in begun:
         who.wait_run(body["run_id"], "applied", timeout_s=180)
-    for who, name in ((jun, "ci-worker-2"), (jun, "staging-1")):
+    for who, name in ((ci, "ci-worker-2"), (ci, "staging-1")):
         who.wait_task(who.post(f"/api/servers/{name}/shutdown").json["task_id"])
-    failed = _failed(stack, mina)
-    waiting = int(alex.change("db-prod-2", cores=8, memory_mib=16384, tags=["db", "prod", "reporting"], apply="confirm")["run_id"])
-    alex.wait_run(waiting, "planned")
+    failed = _failed(stack, web)
+    waiting = int(data.change("db-prod-2", cores=8, memory_mib=16384, tags=["db", "prod", "reporting"], apply="confirm")["run_id"])
+    data.wait_run(waiting, "planned")
     return Scene(failed, waiting)
 
 
@@ -191,7 +191,7 @@ def photograph(camera: Camera, stack: Stack, scene: Scene) -> None:
         _create_form(page)
         camera.take(create, page)
     _limit_parallelism(camera)
-    run = begin_live_run(stack, stack.api("mina.park"))
+    run = begin_live_run(stack, stack.api("web-team"))
     live = Shot("run-dark", f"/runs/{run}", "dark")
     with camera.page(live) as page:
         expect(page.locator("#log-v .l").last).to_be_visible(timeout=WAIT_MS)

@@ -1,6 +1,6 @@
 """How a run ends: what Proxmox shows at the end, and the last transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,33 +48,39 @@ def canceled(context: RunContext, phase: str) -> None:
     """Stopped on request: servers already begun were finished, no other was begun."""
     found = events.diagnostics(context.events_of(phase))
     errors = [d for d in found if d.severity == "error"]
-    error = _explained(errors).as_json() if errors else None
+    error = _explained(context, errors).as_json() if errors else None
     _end(context, RunState.CANCELED, _seen(context, careful=True), error)
 
 
 def terraform_failed(context: RunContext, phase: str) -> None:
     """Terraform said why; the catalogue says what it means."""
     errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
-    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(errors).as_json())
+    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, errors).as_json())
 
 
 def lost_contact(context: RunContext, phase: str) -> bool:
     """True when the phase failed because Proxmox could not be reached: nobody knows then what it still did."""
     errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
-    return _explained(errors).code == "proxmox_unreachable"
+    return _explained(context, errors).code == "proxmox_unreachable"
 
 
 def failed(context: RunContext, failure: Failure) -> None:
     """Something else ended the run."""
     context.say(f"Stopped: {failure.code} {failure.detail}".rstrip())
-    _end(context, RunState.ERRORED, _seen(context, careful=True), failure.as_json())
+    _end(context, RunState.ERRORED, _seen(context, careful=True), Failure(failure.code, {**_known(context), **failure.args}, failure.detail).as_json())
 
 
-def _explained(errors: list[events.Diagnostic]) -> Failure:
+def _explained(context: RunContext, errors: list[events.Diagnostic]) -> Failure:
     texts = [f"{d.summary}\n{d.detail}" for d in errors]
     code, args = failures.explain(texts)
-    names = sorted({d.slug for d in errors if d.slug})
-    return Failure(code, {**args, "servers": names}, "\n\n".join(t.strip() for t in texts))
+    slugs = sorted({d.slug for d in errors if d.slug})
+    return Failure(code, {**_known(context, slugs), **args, "servers": slugs}, "\n\n".join(t.strip() for t in texts))
+
+
+def _known(context: RunContext, slugs: Sequence[str] = ()) -> dict[str, str]:
+    """What a failure's text may need and neither Terraform nor Proxmox says: of these servers, or of all."""
+    nodes = sorted({t.node for t in context.facts.servers if t.slug in slugs or not slugs})
+    return {"endpoint": context.facts.access.url, "auth_id": context.facts.access.auth_id, "node": ", ".join(nodes)}
 
 
 def _seen(context: RunContext, careful: bool) -> dict[str, Seen] | None:

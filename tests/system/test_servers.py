@@ -176,6 +176,7 @@ def test_a_failed_create_says_cause_and_fix_and_frees_everything(stack: Stack, a
     run = admin.wait_run(body["run_id"], "errored")
     assert run["error"]["code"] == code
     assert run["error"]["message"] != code
+    assert "…" not in run["error"]["message"]
     assert run["error"]["hint"]
     stack.control("reset")
     result = admin.call("GET", f"/api/result/{body['task_id']}")
@@ -201,6 +202,7 @@ def test_an_unreachable_cluster_ends_the_run_with_a_reason(stack: Stack, admin: 
     stack.control("down", seconds=6)
     run = admin.wait_run(admin.create("lost")["run_id"], "errored")
     assert run["error"]["code"] == "proxmox_unreachable"
+    assert "…" not in run["error"]["message"]
     eventually(lambda: admin.get("/api/clusters")["items"][0]["status"] == "online", 40, "the cluster answers again")
 
 

@@ -118,6 +118,7 @@ def test_a_certificate_of_somebody_else_ends_the_run_with_the_reason(stack: Stac
         body = admin.create("doubted", apply="confirm")
         run = admin.wait_run(body["run_id"], "errored")
         assert run["error"]["code"].startswith("proxmox_certificate")
+        assert "…" not in run["error"]["message"]
         assert run["error"]["hint"]
         nothing_is_held(stack, body["run_id"])
     finally:

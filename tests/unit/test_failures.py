@@ -1,8 +1,11 @@
 """Texts of Proxmox, provider and Terraform, as measured, and what the catalogue makes of them."""
 
 import pytest
+from flask import Flask
+from flask_babel import Babel
 
 from app.domain.failures import CATALOGUE, explain
+from app.messages import hint_of, text_of
 from app.messages_runs import HINTS, MESSAGES
 
 CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
@@ -21,7 +24,7 @@ CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
         (CLONE + "received an HTTP 500 response - Reason: no such cluster node 'pve9'", "node_unknown", {"node": "pve9"}),
         (CLONE + "received an HTTP 500 response - Reason: storage 'nope' does not exist", "storage_unknown", {"storage": "nope"}),
         (CLONE + "received an HTTP 400 response - Reason: Parameter verification failed. (storage: storage 'local' does not support vm images)", "storage_not_images", {"storage": "local"}),
-        ('VM clone\ntask "UPID:x" failed to complete with exit code: clone failed: unable to write to storage \'shared\': No space left on device', "storage_full", {"storage": "shared"}),
+        ('VM clone\ntask "UPID:x" failed to complete with exit code: clone failed: unable to write to storage \'shared\': No space left on device', "storage_no_space", {"storage": "shared"}),
         (CLONE + "received an HTTP 595 response - Reason: No route to host", "node_offline", {}),
         (CLONE + "received an HTTP 500 response - Reason: cluster not ready - no quorum?", "no_quorum", {}),
         (CLONE + "received an HTTP 500 response - Reason: VM is locked (backup)", "vm_locked", {"lock": "backup"}),
@@ -29,7 +32,7 @@ CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
         ("VM start\nerror starting VM: All attempts fail: #1: received an HTTP 500 response - Reason: start failed: QEMU exited with code 1", "start_failed", {"reason": "QEMU exited with code 1"}),
         (CLONE + "received an HTTP 502 response - Reason: Bad Gateway", "proxmox_proxy", {}),
         ("update\nreceived an HTTP 400 response - Reason: Parameter verification failed. (tags: invalid format - invalid characters in tag)", "config_refused", {"reason": "tags: invalid format - invalid characters in tag"}),
-        ("disk resize failure: requested size (5G) is lower than current size (10G)", "disk_shrink", {}),
+        ("disk resize failure: requested size (5G) is lower than current size (10G)", "disk_shrink_refused", {}),
         ("Error saving state\nHTTP error: 409", "state_save_failed", {}),
         ("Saved plan is stale\nThe given plan file can no longer be applied", "plan_stale", {}),
     ],
@@ -44,6 +47,17 @@ def test_an_unknown_failure_shows_terraforms_own_words() -> None:
 
 def test_the_cause_is_found_among_its_consequences() -> None:
     assert explain(["Something new", CLONE + "received an HTTP 401 response"])[0] == "proxmox_unauthorized"
+
+
+def test_a_failed_run_is_told_without_gaps() -> None:
+    # What a run knows of itself, whatever Terraform said.
+    known = {"endpoint": "https://pve:8006", "auth_id": "tpm@pve!tpm", "node": "pve1"}
+    app = Flask(__name__)
+    Babel(app)
+    with app.app_context():
+        for failure in CATALOGUE:
+            args = known | {name.rstrip("2"): "x" for name in failure.pattern.groupindex}
+            assert "…" not in text_of(failure.code, args) + hint_of(failure.code, args), failure.code
 
 
 def test_every_code_has_a_text_and_a_hint() -> None:

@@ -1,0 +1,118 @@
+"""What a request for a server takes until its 202, beside a bare route that inserts one row and sends one message.
+
+The worker of the runs is stopped meanwhile (SIGSTOP): otherwise Terraform, begun by the first requests, would take both
+cores from the rest and nothing about requests would be measured. After each block its runs are cancelled.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Barrier
+
+import redis
+
+from tests.bench.floor import QUEUE as FLOOR_QUEUE
+from tests.bench.floor import floor, instance
+from tests.bench.product import Product, connection, product
+from tests.bench.report import Report
+from tests.bench.stats import percentile
+
+REQUESTS, WARM_UP = 300, 3
+CLIENTS = (1, 16)
+# The smallest server that a template allows: the simulated nodes hold a block of them.
+BODY = {"template": "debian-12", "memory_mib": 512, "apply": "confirm"}
+Body = Callable[[], dict[str, object]]
+
+
+def posts(place: Path, report: Report, rounds: int) -> None:
+    """Both sides with one client and with sixteen, connections kept."""
+    report.heading("posts", f"POST → 202, {REQUESTS} requests a round, beside a bare route")
+    ours: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
+    bare: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
+    with product(place) as one, floor(one.stack, place) as base, _worker_stopped(one):
+        server, row = _bodies(one)
+        for number in range(1, rounds + 1):
+            for clients in CLIENTS:
+                ours[clients].append(_block(one.api.base, "/api/servers/async", one.api.token, clients, server))
+                _cancel_all(one)
+                bare[clients].append(_block(base, "/post", "", clients, row))
+                redis.Redis.from_url(instance(one.stack)["redis_url"]).delete(FLOOR_QUEUE)
+                report.round("posts", number, f"{clients} clients", f"product {_said(ours[clients][-1])}", f"bare {_said(bare[clients][-1])}")
+    for clients in CLIENTS:
+        mine, theirs = ([percentile(block, 0.99) for block in side[clients]] for side in (ours, bare))
+        report.ratio(f"posts: POST → 202, p99, {clients} clients ÷ bare route", mine, theirs, "ms", 1.5, 2.5)
+    for clients in CLIENTS:
+        mine, theirs = ([percentile(block, 0.5) for block in side[clients]] for side in (ours, bare))
+        report.ratio(f"posts: the same, p50, {clients} clients", mine, theirs, "ms")
+
+
+def _said(values: list[float]) -> str:
+    return f"p50 {percentile(values, 0.5):.1f} p99 {percentile(values, 0.99):.1f} ms"
+
+
+def _bodies(one: Product) -> tuple[Body, Body]:
+    network = one.api.post(
+        "/api/networks",
+        {"name": "bench", "bridge": "vmbr1", "vlan": 77, "cidr": "10.77.0.0/16", "gateway": "10.77.0.1",
+         "range_low": "10.77.1.0", "range_high": "10.77.20.250"},
+    )  # fmt: skip
+    if network.status != 201:
+        raise RuntimeError(f"network: {network.status} {network.text[:300]}")
+    return (
+        lambda: {**BODY, "name": one.new_name(), "networks": [{"network": "bench"}]},
+        lambda: {**BODY, "name": one.new_name(), "networks": [{"network": "bench"}]},
+    )
+
+
+@contextmanager
+def _worker_stopped(one: Product) -> Iterator[None]:
+    worker = int(one.info["pids"]["worker"])
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        # The bells of cancelled runs need no answer.
+        redis.Redis.from_url(instance(one.stack)["redis_url"]).delete("terraform")
+        os.kill(worker, signal.SIGCONT)
+
+
+def _block(base: str, path: str, token: str, clients: int, body: Body) -> list[float]:
+    """Send the requests from so many clients at once; returns ms each."""
+    ready = Barrier(clients)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    bodies = iter([json.dumps(body()) for _ in range(REQUESTS + clients * (WARM_UP + 1))])
+
+    def client(count: int) -> list[float]:
+        took: list[float] = []
+        with connection(base) as http:
+            for number in range(-WARM_UP, count):
+                if number == 0:
+                    ready.wait(60)
+                data, began = next(bodies), time.perf_counter()
+                http.request("POST", path, data, headers)
+                answer = http.getresponse()
+                text = answer.read()
+                if number >= 0:
+                    took.append((time.perf_counter() - began) * 1000)
+                if answer.status != 202:
+                    ready.abort()
+                    raise RuntimeError(f"POST {path}: {answer.status} {text[:300]!r}")
+        return took
+
+    shares = [REQUESTS // clients + (i < REQUESTS % clients) for i in range(clients)]
+    with ThreadPoolExecutor(clients) as pool:
+        return [value for values in pool.map(client, shares) for value in values]
+
+
+def _cancel_all(one: Product) -> None:
+    """Cancel every run that waits: addresses and VMIDs of servers that never were are free at once."""
+    waiting = [row[0] for row in one.stack.sql("select id from run where state = 'plan_queued'")]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda run_id: one.api.post(f"/api/runs/{run_id}/cancel"), waiting))
+    if any(answer.status != 202 for answer in answers):
+        raise RuntimeError(f"cancel: {next(a for a in answers if a.status != 202).text[:300]}")
