@@ -1,11 +1,13 @@
 """One instance as a whole: beside another, stopped, killed, and started again with everything that was there."""
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.stack import Api, Stack, eventually, running
@@ -100,3 +102,29 @@ def test_a_killed_instance_leaves_only_the_run_and_the_next_start_settles_it(ins
     eventually(lambda: set(processes(instance)) <= of_the_run, 15, "everything but the run has ended")
     instance.start()
     settled(instance, api, run_id, names)
+
+
+def test_what_is_configured_elsewhere_is_not_started_and_two_installations_share_a_cluster(instance: Stack) -> None:
+    facts = json.loads((instance.data_dir / "instance.json").read_text())
+    database = facts["database_url"].replace("+psycopg2", "")
+    with contextlib.closing(psycopg2.connect(database)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("create database elsewhere")
+    cluster = instance.info["simulator"]
+    with running(
+        DATABASE_URL=database.rpartition("/")[0] + "/elsewhere", CELERY_BROKER_URL=facts["redis_url"][:-1] + "1",
+        PROXMOX_ENDPOINT=cluster["endpoint"], PROXMOX_TOKEN_ID=cluster["token_id"], PROXMOX_CA_FILE=cluster["ca_file"],
+        PROXMOX_TOKEN_SECRET_FILE=cluster["token_file"],
+    ) as other:  # fmt: skip
+        pids = other.info["pids"]
+        assert [name for name, pid in pids.items() if pid is None] == ["postgres", "valkey", "simulator"]
+        theirs, ours = other.api(), instance.api()
+        lan = {"name": "lan", "bridge": "vmbr0", "cidr": "10.30.0.0/24", "gateway": "10.30.0.1"}
+        assert theirs.post("/api/networks", lan).status == 201
+        ours.made("ours")
+        eventually(lambda: theirs.get("/api/guests?q=ours")["items"], 40, "their inventory has seen our server")
+        assert theirs.post("/api/servers/async", {"name": "ours", "template": "debian-12"}).codes == {"name": "name_taken_in_proxmox"}
+        theirs.made("theirs", template="debian-12")
+        markers = {vm["config"]["description"].split("\n")[0].split("/")[1] for vm in instance.vms().values() if vm["name"] in ("ours", "theirs")}
+        assert len(markers) == 2, "each VM names its own installation"
+        assert ours.get("/api/servers/ours")["status"] == "running"

@@ -132,6 +132,8 @@ def test_a_run_canceled_before_its_apply_made_nothing(stack: Stack, admin: Api) 
     assert not [vm for vm in stack.vms().values() if vm["name"].startswith("early")]
     assert admin.call("GET", "/api/servers/early-1").status == 404
     assert admin.post(f"/api/runs/{body['run_id']}/cancel").status == 409
+    result = admin.call("GET", f"/api/result/{body['task_id']}")
+    assert (result.status, result.json["status"], result.json["error"]["code"]) == (500, "canceled", "run_canceled")
 
 
 def test_a_canceled_apply_finishes_what_it_began_and_lists_it(stack: Stack, admin: Api) -> None:

@@ -10,6 +10,7 @@ from app.domain.permissions import Permission
 from app.domain.run_state import RunState
 from app.errors import NotFound
 from app.extensions import db
+from app.messages import text_of
 from app.models import Action, Run
 from app.routes.access import current_actor, needs
 from app.routes.api import answer
@@ -18,6 +19,7 @@ from app.services import actions, runs
 
 bp = Blueprint("api_tasks", __name__, url_prefix="/api")
 GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
+STOPPED = {RunState.CANCELED: "run_canceled", RunState.DISCARDED: "run_discarded"}
 
 
 def action_task_json(action: Action) -> dict[str, Any]:
@@ -59,5 +61,11 @@ def result(task_id: str) -> Response:
         final, good = found.state in run_state.FINAL, found.state in GOOD
     else:
         final, good = found.state in action_state.FINAL, found.state == action_state.ActionState.SUCCEEDED
-    more = {"result": found.result} if isinstance(found, Run) else {}
-    return answer({**_shown(found), **more}, 200 if good else 500 if final else 202)
+    shown = _shown(found)
+    if isinstance(found, Run):
+        shown["result"] = found.result
+        if found.state in STOPPED and shown["error"] is None:
+            # Nothing went wrong, but what was asked for was not done: a script must not find an empty reason.
+            code = STOPPED[found.state]
+            shown["error"] = {"code": code, "message": text_of(code, {"servers": found.names}), "hint": ""}
+    return answer(shown, 200 if good else 500 if final else 202)
