@@ -47,7 +47,7 @@ def nothing_to_do(context: RunContext) -> None:
 def canceled(context: RunContext, phase: str) -> None:
     """Stopped on request: servers already begun were finished, no other was begun."""
     found = events.diagnostics(context.events_of(phase))
-    errors = [d for d in found if d.severity == "error"]
+    errors = [d for d in found if d.severity == "error" and not events.of_the_interrupt(d)]
     error = _explained(context, errors).as_json() if errors else None
     _end(context, RunState.CANCELED, _seen(context, careful=True), error)
 

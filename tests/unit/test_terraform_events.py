@@ -52,3 +52,9 @@ def test_an_attribute_diff_shows_what_differs_and_masks_what_is_secret() -> None
         "before_sensitive": {"pw": True, "tags": [False]}, "after_sensitive": {"pw": True, "tags": []}, "after_unknown": {}}}]}  # fmt: skip
     rows = {r["path"]: (r["before"], r["after"]) for r in events.attributes(shown)[ADDRESS]}
     assert rows == {"cores": (1, 2), "tags": (["a"], ["a", "b"]), "pw": ("***", "***")}
+
+
+def test_what_only_tells_of_the_interrupt_is_told_from_a_real_error() -> None:
+    said = line(type="diagnostic", diagnostic={"severity": "error", "summary": "Unrecognized remote plugin message:", "detail": "Failed to read"})
+    said += line(type="diagnostic", diagnostic={"severity": "error", "summary": "VM clone", "detail": "No space left on device"})
+    assert [events.of_the_interrupt(d) for d in events.diagnostics(events.parse(said))] == [True, False]

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 _NOISE = ("execution halted", "Resource targeting is in effect", "Applied changes may be incomplete")
+# What Terraform says when the interrupt that it was sent met its provider while that was starting or working.
+_INTERRUPTED = re.compile(
+    r"Unrecognized remote plugin message|Plugin did not respond|plugin exited before|Failed to (?:load plugin schemas|instantiate provider)"
+    r"|operation canceled|context canceled|signal: interrupt",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(r'proxmox_virtual_environment_vm\.server\["([^"]+)"\]')
 
 
@@ -18,6 +24,11 @@ class Diagnostic:
     summary: str
     detail: str
     slug: str | None
+
+
+def of_the_interrupt(diagnostic: Diagnostic) -> bool:
+    """True when an error only tells that Terraform was told to stop; asked for on a cancel, where that is no error."""
+    return _INTERRUPTED.search(f"{diagnostic.summary}\n{diagnostic.detail}") is not None
 
 
 @dataclass(frozen=True)
