@@ -5,7 +5,8 @@
     missed = broker.replay(client, last_id)  # what came before, or one `reset`
     Response(Feed(broker, client, missed))   # streaming/feed.py
 
-A frame is made once per event, the audience is decided once per user. A client whose queue is full is dropped and its
+A frame is made once per event, the audience is decided once per user. A client whose queue is full is dropped (one that has
+not begun to read is told to start anew) and its
 socket shut: it comes back with Last-Event-ID.
 """
 
@@ -63,6 +64,8 @@ class Client:
     sock: socket.socket | None = None
     queue: "queue.SimpleQueue[Item]" = field(default_factory=queue.SimpleQueue)
     closing: bool = False
+    started: bool = False  # its feed is being iterated
+    overrun: bool = False  # more came before that than it can hold: it must start anew
     beat: int = 0  # in which second of each HEARTBEAT_S it hears from us
 
 
@@ -238,7 +241,10 @@ class Broker:
             for client in list(user.clients):  # a copy: clients come and go meanwhile
                 if entry.topic in client.topics or entry.object_topic in client.topics:
                     if client.queue.qsize() >= QUEUE:
-                        self.drop(client)
+                        if client.started:
+                            self.drop(client)
+                        else:
+                            client.overrun = True
                     else:
                         client.queue.put(item)
 

@@ -21,7 +21,8 @@ class Feed:
         self._broker.unsubscribe(self._client)
 
     def _run(self, seen: sse.EntryId, missed: bytes) -> Iterator[bytes]:
-        yield sse.hello() + missed
+        self._client.started = True
+        yield sse.hello() + (sse.frame("reset", "{}") if self._client.overrun else missed)
         waiting = self._client.queue
         while not self._client.closing:
             id_, frame = waiting.get()

@@ -38,6 +38,8 @@ class LogFeed:
         self._source.unsubscribe(self._client)
 
     def _run(self) -> Iterator[bytes]:
+        # What came before needs no room: the text is read from the database.
+        self._client.started = True
         yield sse.hello()
         while not self._client.closing:
             try:
