@@ -159,6 +159,16 @@ def test_the_keyboard_alone_filters_and_opens_a_row_menu(page: Page, a_server: t
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
+def test_the_focus_stays_on_its_row_when_the_list_is_fetched_again(page: Page, a_server: tuple[str, int], api: Api) -> None:
+    live(page, "/servers")
+    button = page.get_by_role("button", name=f"Actions for {a_server[0]}")
+    button.focus()
+    name = fresh("newer")
+    api.create(name)
+    expect(page.locator(f'tr[data-name="{name}"] .st')).to_have_text("Running", timeout=60_000)
+    expect(button).to_be_focused()
+
+
 def test_the_log_is_inert_text_with_links_to_lines_and_search(page: Page, a_server: tuple[str, int]) -> None:
     live(page, f"/runs/{a_server[1]}#L2")
     expect(page.locator(".l.on a")).to_have_text("2")

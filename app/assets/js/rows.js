@@ -41,19 +41,41 @@ function setRow(row, d) {
 }
 
 // A server that came, went or changed its status moves the counts: the table is fetched again.
+// Not under the person's hands: a selection and an open menu wait.
 const refetch = throttle(() => {
-  if ($('#tbl input:checked')) return;
+  if ($('#tbl input:checked') || $('#row-menu:popover-open') || $('#confirm[open]')) {
+    setTimeout(refetch, 1000);
+    return;
+  }
   htmx.ajax('GET', location.pathname + location.search, { target: '#tbl', swap: 'outerHTML' });
 }, 1000);
 
+// A table on its way replaces what was selected and focused meanwhile: the new one gets it back.
+const focusable = row => $$('a,button,input', row);
+document.addEventListener('htmx:before:swap', () => {
+  const row = document.activeElement?.closest('#tbl [data-id]');
+  const at = row ? focusable(row).indexOf(document.activeElement) : -1;
+  const names = new Set(boxes().filter(b => b.checked).map(b => b.value));
+  if (!row && !names.size) return;
+  document.addEventListener('htmx:after:swap', () => {
+    for (const box of boxes()) box.checked ||= names.has(box.value);
+    selected();
+    const fresh = row && $(`#tbl [data-id="${row.dataset.id}"]`);
+    if (fresh && !$('#tbl').contains(document.activeElement)) focusable(fresh)[at]?.focus({ preventScroll: true });
+  }, { once: true });
+});
+
+const elsewhere = new Map(); // servers not on this page → the status last heard
 const changed = new Map();
 let pending = 0;
 function paint() {
   pending = 0;
   for (const [id, d] of changed) {
     const row = rows.get(id);
-    if (!row || d.deleted || (d.status && d.status !== row.dataset.status)) refetch();
+    const before = row ? row.dataset.status : elsewhere.get(id);
+    if (d.deleted || d.created || (d.status && d.status !== before)) refetch();
     if (row) setRow(row, d);
+    else if (d.status) elsewhere.set(id, d.status);
   }
   changed.clear();
 }
