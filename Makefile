@@ -27,7 +27,7 @@ lint: setup-dev ## ruff, mypy, import-linter, templates
 bench: setup-dev ## figures, with no judgement
 	@$(PY) -m tests.bench
 
-screenshots: setup-dev ## pictures of the pages into docs/shots
+screenshots: setup-dev ## pictures of the pages into docs/screenshots
 	@$(PY) -m scripts.screenshots
 
 lock: setup-dev ## compile requirements*.in into requirements*.txt

@@ -83,6 +83,7 @@ MESSAGES: dict[str, LazyString] = {
     "storage_unknown": _l("%(node)s has no storage “%(storage)s”."),
     "storage_inactive": _l("The storage %(storage)s is not active on %(node)s."),
     "storage_not_images": _l("The storage %(storage)s does not take VM disks."),
+    "storage_not_shared": _l("The storage %(storage)s is %(node)s's own; the template is on %(template_node)s and can be cloned to shared storage only."),
     "no_images_storage": _l("%(node)s has no storage that takes VM disks."),
     "storage_full": _l("%(storage)s has %(free_gib)s GiB left."),
     # actions

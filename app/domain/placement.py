@@ -76,7 +76,7 @@ class Misfit:
 _ORDER = (
     "node_unknown", "node_offline", "template_on_other_node", "bridge_not_on_node", "node_too_small_cores",
     "node_too_small_memory", "node_memory_full", "storage_unknown", "storage_inactive", "storage_not_images",
-    "no_images_storage", "storage_full",
+    "storage_not_shared", "no_images_storage", "storage_full",
 )  # fmt: skip
 
 
@@ -147,6 +147,11 @@ def _fit(want: Want, node: NodeRoom, rooms: _Rooms, source: Source) -> Choice | 
     return _storages(want, node, rooms, source)
 
 
+def _reached(index: int, node: NodeRoom, storage: StorageRoom, source: Source) -> bool:
+    """True when the disk can be made there: Proxmox clones to another node onto shared storage only."""
+    return index > 0 or storage.shared or node.name == source.node
+
+
 def _storages(want: Want, node: NodeRoom, rooms: _Rooms, source: Source) -> Choice | Misfit:
     known = {s.name: s for s in node.storages}
     left = {s.name: rooms.free_gib[rooms.key(node.name, s)] for s in node.storages}
@@ -162,9 +167,11 @@ def _storages(want: Want, node: NodeRoom, rooms: _Rooms, source: Source) -> Choi
                 return Misfit(where, "storage_inactive", args)
             if not storage.images:
                 return Misfit(where, "storage_not_images", args)
+            if not _reached(index, node, storage, source):
+                return Misfit(where, "storage_not_shared", args | {"template_node": source.node})
         else:
             # The template's own storage first (nothing is copied between storages), then where the boot disk is.
-            usable = [s.name for s in node.storages if s.active and s.images]
+            usable = [s.name for s in node.storages if s.active and s.images and _reached(index, node, s, source)]
             if not usable:
                 return Misfit("node", "no_images_storage", {"node": node.name})
             liked = picked[0] if picked else source.storage

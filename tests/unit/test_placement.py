@@ -88,3 +88,11 @@ def test_a_bridge_must_be_on_the_node() -> None:
     assert (
         code(one(Want(1, 512, (WantedDisk(1),), bridges=frozenset({"vmbr9"})), [node("pve1")])) == "bridge_not_on_node"
     )
+
+
+def test_a_clone_to_another_node_goes_to_shared_storage_only() -> None:
+    chosen = Want(1, 1024, (WantedDisk(10, "local-lvm"),), bridges=frozenset({"vmbr0"}))
+    assert one(chosen, [node("pve1", 2048), node("pve2", 4096)]) == Choice("pve1", ("local-lvm",))
+    assert code(one(chosen, [node("pve1", 512), node("pve2", 4096)])) == "storage_not_shared"
+    second = Want(1, 1024, (WantedDisk(10), WantedDisk(10, "local-lvm")), bridges=frozenset({"vmbr0"}))
+    assert one(second, [node("pve1", 2048), node("pve2", 4096)]) == Choice("pve2", ("nfs", "local-lvm"))
