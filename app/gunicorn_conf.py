@@ -64,4 +64,4 @@ def worker_exit(_server: Any, _worker: Any) -> None:
 def _application() -> Any:
     from app.wsgi import app  # noqa: PLC0415 - the one that gunicorn serves
 
-    return getattr(app, "application", app)
+    return app

@@ -12,9 +12,9 @@ from importlib import import_module
 from celery import Celery
 from celery.utils.nodenames import default_nodename, host_format
 
+from launcher.parts import LIGHT_APP
+
 WORKER_APP = "app.celery_app"
-# The message side only: beat rings and runs nothing.
-LIGHT_APP = "app.adapters.broker"
 
 
 def arguments() -> argparse.Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.config import ROOT, Settings
 
 CELERY_PART = (sys.executable, "-m", "launcher.celery_part")
-# The message side only: Flower does not need the application, which would cost half a second and 60 MB.
+# The message side only: beat and Flower do not need the application, which would cost half a second and 60 MB.
 LIGHT_APP = "app.adapters.broker"
 
 

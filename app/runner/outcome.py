@@ -46,28 +46,29 @@ def nothing_to_do(context: RunContext) -> None:
 
 def canceled(context: RunContext, phase: str) -> None:
     """Stopped on request: servers already begun were finished, no other was begun."""
-    found = events.diagnostics(context.events_of(phase))
-    errors = [d for d in found if d.severity == "error" and not events.of_the_interrupt(d)]
+    errors = [d for d in _errors(context, phase) if not events.of_the_interrupt(d)]
     error = _explained(context, errors).as_json() if errors else None
     _end(context, RunState.CANCELED, _seen(context, careful=True), error)
 
 
 def terraform_failed(context: RunContext, phase: str) -> None:
     """Terraform said why; the catalogue says what it means."""
-    errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
-    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, errors).as_json())
+    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, _errors(context, phase)).as_json())
 
 
 def lost_contact(context: RunContext, phase: str) -> bool:
     """True when the phase failed because Proxmox could not be reached: nobody knows then what it still did."""
-    errors = [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
-    return _explained(context, errors).code == "proxmox_unreachable"
+    return _explained(context, _errors(context, phase)).code == "proxmox_unreachable"
 
 
 def failed(context: RunContext, failure: Failure) -> None:
     """Something else ended the run."""
     context.say(f"Stopped: {failure.code} {failure.detail}".rstrip())
     _end(context, RunState.ERRORED, _seen(context, careful=True), Failure(failure.code, {**_known(context), **failure.args}, failure.detail).as_json())
+
+
+def _errors(context: RunContext, phase: str) -> list[events.Diagnostic]:
+    return [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
 
 
 def _explained(context: RunContext, errors: list[events.Diagnostic]) -> Failure:

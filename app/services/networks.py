@@ -67,9 +67,14 @@ def list_page(session: Session, limit: int | None = None, cursor: str | None = N
 
 
 # ---- addresses
-def scope_of(network: Network) -> str:
+def scope(bridge: str, vlan: int | None) -> str:
     """Where an address is unique: the bridge and VLAN, whatever networks are drawn on them."""
-    return f"{network.bridge}/{network.vlan or 0}"
+    return f"{bridge}/{vlan or 0}"
+
+
+def scope_of(network: Network) -> str:
+    """The scope of a network's addresses."""
+    return scope(network.bridge, network.vlan)
 
 
 def free_addresses(session: Session, network: Network, count: int) -> list[str]:

@@ -17,11 +17,6 @@ IP_QUARANTINE_S = 600
 SPREAD = 64  # how many of the lowest free values are tried in random order while somebody else allocates
 
 
-def ip_scope(network: Network) -> str:
-    """Where an address is unique: its bridge and VLAN."""
-    return f"{network.bridge}/{network.vlan or 0}"
-
-
 def _order(session: Session, cluster_id: int, free: Sequence[str]) -> list[str]:
     """Lowest first when nobody else allocates; else spread, so that transactions do not queue on one value."""
     known: dict[int, bool] = session.info.setdefault("allocates_alone", {})
@@ -77,14 +72,11 @@ def take_addresses(uow: UnitOfWork, network: Network, count: int, field: str, se
 
     `seen_free` are addresses that were free a moment ago: the constraint decides which still are.
     """
-    taken: list[str] = []
-    free: Sequence[str] = seen_free
-    for look_again in (False, True):
-        if look_again:
-            free = networks.free_addresses(uow.session, network, count + SPREAD)
-        taken += _take(uow, network.cluster_id, "ip", ip_scope(network), _order(uow.session, network.cluster_id, free), count - len(taken))
-        if len(taken) == count:
-            break
+    scope, free = networks.scope_of(network), seen_free
+    taken = _take(uow, network.cluster_id, "ip", scope, _order(uow.session, network.cluster_id, free), count)
+    if len(taken) < count:
+        free = networks.free_addresses(uow.session, network, count + SPREAD)
+        taken += _take(uow, network.cluster_id, "ip", scope, _order(uow.session, network.cluster_id, free), count - len(taken))
     if len(taken) < count:
         raise Invalid([FieldError(field, "addresses_exhausted", {"network": network.name, "free": len(free), "count": count})])
     return sorted(taken, key=lambda ip: tuple(int(p) for p in ip.split(".")))
@@ -92,7 +84,7 @@ def take_addresses(uow: UnitOfWork, network: Network, count: int, field: str, se
 
 def take_address(uow: UnitOfWork, network: Network, ip: str, field: str) -> str:
     """Reserve one chosen address. Raises Invalid when somebody was faster."""
-    if not _take(uow, network.cluster_id, "ip", ip_scope(network), [ip], 1):
+    if not _take(uow, network.cluster_id, "ip", networks.scope_of(network), [ip], 1):
         raise Invalid([FieldError(field, "ip_taken", {"ip": ip})])
     return ip
 

@@ -15,11 +15,8 @@ from app.errors import FieldError
 from app.models import Cluster, Guest, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft
-from app.services import networks, presets, templates
+from app.services import networks, presets, reservations, templates
 from app.services import placement as rooms_service
-
-# More than needed, for when somebody else takes some of them at the same moment.
-SPARE_ADDRESSES = 64
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,8 @@ def _networks(draft: _Draft, cluster: Cluster, count: int) -> list[tuple[Network
             draft.bad(where, code, ip=ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
         elif not ip:
             needed = count * sum(1 for n, i in chosen[: index + 1] if n.id == network.id and not i)
-            free = networks.free_addresses(draft.session, network, needed + SPARE_ADDRESSES)
+            # More than needed, for when somebody else takes some of them at the same moment.
+            free = networks.free_addresses(draft.session, network, needed + reservations.SPREAD)
             draft.free_addresses[network.id] = free
             if len(free) < needed:
                 draft.bad(f"networks.{index}.network", "addresses_exhausted", network=network.name, free=len(free), count=needed)

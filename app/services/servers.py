@@ -18,7 +18,7 @@ from app.models import Cluster, Network, Run, Server, User
 from app.schemas.faults import field_errors
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
-from app.services import audit, reservations, run_settlement, runs, server_checks, workspaces
+from app.services import audit, networks, reservations, run_settlement, runs, server_checks, workspaces
 from app.services import settings as runtime_settings
 from app.services.actor import Actor
 from app.services.server_checks import Wanted
@@ -140,7 +140,7 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
         # Somebody took one of the names since we looked.
         raise Invalid([FieldError("name", "name_taken", {"name": ", ".join(wanted.names[:3])})]) from exc
     held = [("vmid", "", str(server.vmid), server.id) for server in servers]
-    held += [("ip", f"{n['bridge']}/{n.get('vlan') or 0}", n["ip"], server.id) for server in servers for n in server.nics]
+    held += [("ip", networks.scope(n["bridge"], n.get("vlan")), n["ip"], server.id) for server in servers for n in server.nics]
     reservations.assign(uow, wanted.cluster.id, held)
     runs.announce(uow, run, [actor.user_id])
     for server in servers:
