@@ -90,8 +90,11 @@ def _with_application(action: Callable[[Settings], None]) -> int:
     from sqlalchemy.exc import OperationalError
 
     from app.errors import AppError
+    from app.log import configure
     from app.services.context import application
 
+    # What is logged goes to stderr: scripts read the standard output.
+    configure()
     try:
         with application(settings):
             action(settings)
