@@ -1,17 +1,23 @@
 """Entry of Celery: `celery -A app.celery_app worker` serves all queues; every task runs inside the app context."""
 
 import contextlib
+import functools
 import gc
 import os
 from typing import Any
+from uuid import uuid4
 
 from celery import Task, signals
+from sqlalchemy.exc import OperationalError
 
 from app import create_core
 from app.adapters.broker import celery
 from app.config import get_settings
+from app.extensions import db
 from app.log import configure
 from app.runner import process
+from app.services import run_execution
+from app.services.uow import unit_of_work
 
 flask_app = create_core(get_settings())
 # Made before the pool forks: once written it stays readable in every child, and ends their waits for runners.
@@ -43,8 +49,18 @@ def _leaving(**_: object) -> None:
     process.wake(LEAVING)
 
 
+@functools.cache
+def _warm_up() -> None:
+    """Make once what the first task of each child would make for itself: mappers, statements, what they import."""
+    with flask_app.app_context():
+        with contextlib.suppress(OperationalError), unit_of_work() as uow:
+            run_execution.claim(uow, uuid4())
+        db.engine.dispose()
+
+
 @signals.worker_before_create_process.connect
 def _share_memory(**_: object) -> None:
+    _warm_up()
     # Each child asks to die with its parent through cffi, whose parser of C is larger than all the rest a child makes.
     with contextlib.suppress(ImportError):
         from cffi import FFI  # noqa: PLC0415 - billiard has it where it can be had

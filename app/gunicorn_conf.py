@@ -15,6 +15,7 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from psycogreen.gevent import patch_psycopg  # noqa: E402
+from sqlalchemy.orm import configure_mappers  # noqa: E402
 
 from app.config import get_settings  # noqa: E402
 
@@ -39,6 +40,9 @@ loglevel = "warning"
 
 def when_ready(_server: Any) -> None:
     """Before the first fork: what loading began ends here, and what was loaded stays shared."""
+    configure_mappers()
+    with _application().test_client() as client:
+        client.get("/healthz")
     gevent.sleep(0.05)
     gc.collect()
     gc.freeze()

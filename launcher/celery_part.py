@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     worker.add_argument("-n", "--hostname", default=None)
     worker.add_argument("-P", "--pool", default="prefork")
     worker.add_argument("-c", "--concurrency", type=int, required=True)
+    worker.add_argument("--waiting", type=int, default=0, help="processes kept while nothing happens; by default all of --concurrency")
     beat = parts.add_parser("beat")
     beat.add_argument("-s", "--schedule", required=True)
     return parser.parse_args()
@@ -40,9 +41,11 @@ def main() -> int:
     if args.part == "beat":
         app.Beat(schedule=args.schedule, pidfile=None, loglevel="WARNING").run()
         return 0
+    # Grown in the moment a message finds all busy; given back after half a minute without one.
+    autoscale = (args.concurrency, args.waiting) if 0 < args.waiting < args.concurrency else None
     worker = app.Worker(
         hostname=host_format(default_nodename(args.hostname)), pool_cls=args.pool, queues=args.queues, concurrency=args.concurrency,
-        loglevel="INFO", without_gossip=True, without_mingle=True,
+        autoscale=autoscale, loglevel="INFO", without_gossip=True, without_mingle=True,
     )  # fmt: skip
     worker.start()
     return int(worker.exitcode or 0)

@@ -10,6 +10,8 @@ from app.config import ROOT, Settings
 CELERY_PART = (sys.executable, "-m", "launcher.celery_part")
 # The message side only: beat and Flower do not need the application, which would cost half a second and 60 MB.
 LIGHT_APP = "app.adapters.broker"
+# A process that waits for a run costs 15 MB; more are forked in 30 ms each when there are more runs.
+WAITING = 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ def web(_settings: Settings) -> Command:
 
 def worker(settings: Settings) -> Command:
     """The worker whose tasks fork the runs' own processes."""
-    name = ("-Q", "terraform", "-n", "terraform@%h", "-c", str(settings.terraform_workers))
+    name = ("-Q", "terraform", "-n", "terraform@%h", "-c", str(settings.terraform_workers), "--waiting", str(WAITING))
     return Command("worker", (*CELERY_PART, "worker", *name))
 
 
