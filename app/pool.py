@@ -24,7 +24,8 @@ def engine_options(settings: Settings, application: str = "tpm") -> dict[str, An
         "connect_args": {
             "connect_timeout": 3,
             "application_name": f"{application}:{settings.port}",
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+            # Prepared statements are planned once (services/prepared.py); none runs so long that compiling it would pay.
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

@@ -31,6 +31,8 @@ class Server(Versioned, Base):
     __tablename__ = "server"
     __table_args__ = (
         Index("uq_server_name_alive", "cluster_id", "name", unique=True, postgresql_where=text("deleted_at is null")),
+        # Few at a time among many: placement counts them for every request.
+        Index("ix_server_creating", "cluster_id", postgresql_where=text("status = 'creating' and deleted_at is null")),
         Index("ix_server_list", "name", "id", postgresql_where=text("deleted_at is null")),
         UniqueConstraint("workspace_id", "slug"),
     )

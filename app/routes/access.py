@@ -168,15 +168,14 @@ def _load_user(session_id: str) -> User | None:
 def _load_bearer(_request: Any) -> User | None:
     if not has_bearer(request):
         return None
-    found = tokens.by_token(db.session(), request.headers["Authorization"][7:].strip())
-    db.session.close()
+    found = tokens.by_token(request.headers["Authorization"][7:].strip())
     if found is None:
         raise TokenInvalid
-    user, token = found
-    g.api_token_id = token.id
-    if tokens.use_is_due(token.id):
+    user, token_id = found
+    g.api_token_id = token_id
+    if tokens.use_is_due(token_id):
         with unit_of_work() as uow:
-            tokens.note_use(uow, token.id)
+            tokens.note_use(uow, token_id)
     return user
 
 

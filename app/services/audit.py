@@ -26,23 +26,28 @@ class AuditFilter:
     q: str = ""  # part of the object's name
 
 
+def row(
+    actor: Actor | None, action: str, object_type: str, object_id: object, object_name: str = "", /, **detail: Any
+) -> AuditEvent:  # fmt: skip
+    """Return a row of the audit list; without an actor it was the system itself. Never put a secret into `detail`."""
+    return AuditEvent(
+        user_id=(actor.user_id or None) if actor else None,
+        username=actor.username if actor else SYSTEM,
+        action=action,
+        object_type=object_type,
+        object_id=str(object_id)[:64],
+        object_name=object_name[:255],
+        detail=detail,
+        address=actor.address[:64] if actor else "",
+    )
+
+
 def record(
     uow: UnitOfWork, actor: Actor | None, action: str, object_type: str, object_id: object, object_name: str = "",
     /, **detail: Any,
 ) -> None:  # fmt: skip
-    """Add a row to the audit list; without an actor it was the system itself. Never put a secret into `detail`."""
-    uow.session.add(
-        AuditEvent(
-            user_id=(actor.user_id or None) if actor else None,
-            username=actor.username if actor else SYSTEM,
-            action=action,
-            object_type=object_type,
-            object_id=str(object_id)[:64],
-            object_name=object_name[:255],
-            detail=detail,
-            address=actor.address[:64] if actor else "",
-        )
-    )
+    """Add a row to the audit list, as `row` makes it."""
+    uow.session.add(row(actor, action, object_type, object_id, object_name, **detail))
 
 
 def list_page(

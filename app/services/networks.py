@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import String, cast, func, select, tuple_, union_all, update
+from sqlalchemy import String, cast, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.domain import addressing
@@ -49,12 +48,6 @@ def by_name(session: Session, name: str, cluster_id: int | None = None) -> Netwo
     return session.scalars(stmt if cluster_id is None else stmt.where(Network.cluster_id == cluster_id)).first()
 
 
-def default_of(session: Session, cluster_id: int) -> Network | None:
-    """Return the cluster's default network: the marked one, else the oldest."""
-    stmt = select(Network).where(Network.cluster_id == cluster_id).order_by(Network.is_default.desc(), Network.id)
-    return session.scalars(stmt.limit(1)).first()
-
-
 def list_page(session: Session, limit: int | None = None, cursor: str | None = None) -> Page[Network]:
     """Return networks by name."""
     size = clamp(limit)
@@ -75,12 +68,6 @@ def scope(bridge: str, vlan: int | None) -> str:
 def scope_of(network: Network) -> str:
     """The scope of a network's addresses."""
     return scope(network.bridge, network.vlan)
-
-
-def free_addresses(session: Session, network: Network, count: int) -> list[str]:
-    """Return up to `count` free addresses of the range, lowest first."""
-    taken = _taken(session, network)
-    return list(islice(addressing.free(network.range_low, network.range_high, taken), count))
 
 
 def address_faults(session: Session, network: Network, ip: str, server_id: int | None = None) -> str | None:
@@ -128,12 +115,6 @@ def usage(session: Session, network: Network) -> Usage:
     used -= never
     quarantined -= used | never
     return Usage(len(used), len(quarantined), total - len(used) - len(quarantined), total)
-
-
-def _taken(session: Session, network: Network) -> set[int]:
-    # One round trip: every request for servers asks this.
-    held = union_all(_reservations(network, Reservation.value), _guest_addresses(network.cluster_id), _gateways_of(network))
-    return _numbers(session.scalars(held)) | addressing.reserved(network.cidr, network.gateway)
 
 
 def _reservations(network: Network, *columns: Any) -> Any:

@@ -1,20 +1,21 @@
 """The outbox: send what a committed transaction left to be said, and forget it once sent.
 
-A web process forgets in batches (`forget_in_batches`): the person who waits for an answer does not wait for that, and
-many requests at once cost one delete. What a process that dies had not yet forgotten is sent again: bells lose their
-claim, events carry versions and ids.
+A web process does both in threads of its own (`deliver_in_background`): the person who waits for an answer does not wait
+for that, nor for a broker that is down, and many requests at once cost one round trip. What a process that dies had not
+yet sent, the sweeper sends; what it had not yet forgotten is sent again: bells lose their claim, events carry versions
+and ids.
 """
 
 import queue
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from flask import Flask
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.adapters import broker
@@ -22,16 +23,35 @@ from app.domain.tasks import TaskName
 from app.extensions import db
 from app.log import get_logger
 from app.models import Outbox
+from app.services.prepared import Prepared
 from app.streaming import events
 
 log = get_logger(__name__)
-Entry = tuple[int, str, dict[str, Any]]
-BATCH_S, BATCH = 0.1, 1000
-_sent: "queue.SimpleQueue[int] | None" = None
+Message = tuple[str, dict[str, Any]]  # bell or event, and its payload
+Entry = tuple[int, str, dict[str, Any]]  # the same with its row's id
+BATCH_S, BATCH = 0.5, 1000
+T = TypeVar("T")
+_to_send: "queue.SimpleQueue[Sequence[Entry]] | None" = None
+_to_forget: "queue.SimpleQueue[Sequence[int]] | None" = None
+_STORE = Prepared("insert into outbox (kind, payload) select m->>0, m->1 from jsonb_array_elements($1) m returning id")
 
 
-def deliver(entries: Sequence[Entry]) -> int:
-    """Send these rows and delete those that went out; returns how many did. Never raises: the rows stay."""
+def store(session: Session, messages: Sequence[Message]) -> list[Entry]:
+    """Write what is to be told after this transaction."""
+    ids = _STORE.all(session, messages)
+    return [(row_id, kind, payload) for row_id, (kind, payload) in zip(ids, messages, strict=True)]
+
+
+def deliver(entries: Sequence[Entry]) -> None:
+    """Send these rows and delete those that went out; in a web process a moment later. Never raises: the rows stay."""
+    if _to_send is None:
+        _forget(send(entries))
+    else:
+        _to_send.put(entries)
+
+
+def send(entries: Sequence[Entry]) -> list[int]:
+    """Send these rows; returns the ids of those that went out."""
     sent: list[int] = []
     event_rows = [(i, p) for i, kind, p in entries if kind == "event"]
     if events.append([events.Event(p["type"], p["audience"], p["data"]) for _, p in event_rows]):
@@ -43,12 +63,7 @@ def deliver(entries: Sequence[Entry]) -> int:
             sent.append(row_id)
         except broker.BrokerDown as exc:
             log.warning("bell_not_sent", task=payload["task"], reason=str(exc))
-    if _sent is None:
-        _forget(sent)
-    else:
-        for row_id in sent:
-            _sent.put(row_id)
-    return len(sent)
+    return sent
 
 
 def _forget(sent: Sequence[int]) -> None:
@@ -57,39 +72,52 @@ def _forget(sent: Sequence[int]) -> None:
     try:
         with db.engine.begin() as conn:
             conn.execute(delete(Outbox).where(Outbox.id.in_(sent)))
-    except DBAPIError as exc:
-        log.warning("outbox_rows_left", count=len(sent), reason=type(exc.orig).__name__)
+    except SQLAlchemyError as exc:
+        log.warning("outbox_rows_left", count=len(sent), reason=type(exc).__name__)
 
 
-def forget_in_batches(app: Flask) -> None:
-    """From now on rows that were sent are deleted by a thread of this process, a moment later."""
-    global _sent  # noqa: PLW0603 - one a process
-    _sent = queue.SimpleQueue()
-    threading.Thread(target=_keep_forgetting, args=(app, _sent), name="outbox", daemon=True).start()
+def deliver_in_background(app: Flask) -> None:
+    """From now on two threads of this process send and delete: nobody who waits for an answer waits for that."""
+    global _to_send, _to_forget
+    _to_send, _to_forget = queue.SimpleQueue(), queue.SimpleQueue()
+    for work in (_keep_sending, _keep_forgetting):
+        threading.Thread(target=work, args=(app,), name=f"outbox-{work.__name__}", daemon=True).start()
 
 
-def _keep_forgetting(app: Flask, sent: "queue.SimpleQueue[int]") -> None:
+def _keep_sending(app: Flask) -> None:
     with app.app_context():
-        while True:
-            batch = [sent.get()]
+        while _to_send is not None and _to_forget is not None:
+            entries = [entry for several in [_to_send.get(), *_waiting(_to_send)] for entry in several]
+            try:
+                _to_forget.put(send(entries))
+            except Exception:  # the sweeper sends them; the next ones must not wait for a fault of these
+                log.exception("outbox_not_sent", count=len(entries))
+
+
+def _keep_forgetting(app: Flask) -> None:
+    with app.app_context():
+        while _to_forget is not None:
+            first = _to_forget.get()
             time.sleep(BATCH_S)
-            _forget([*batch, *_waiting(sent)])
+            _forget([row_id for several in [first, *_waiting(_to_forget)] for row_id in several])
 
 
-def _waiting(sent: "queue.SimpleQueue[int]") -> list[int]:
-    found: list[int] = []
+def _waiting(among: "queue.SimpleQueue[T]") -> list[T]:
+    found: list[T] = []
     while len(found) < BATCH:
         try:
-            found.append(sent.get_nowait())
+            found.append(among.get_nowait())
         except queue.Empty:
             break
     return found
 
 
-def forget_the_rest() -> None:
-    """Delete what the thread has not yet; before the process ends."""
-    if _sent is not None:
-        while batch := _waiting(_sent):
+def finish() -> None:
+    """Send and delete what the threads have not yet; before the process ends."""
+    if _to_send is not None and _to_forget is not None:
+        sent = [send(entries) for entries in _waiting(_to_send)]
+        while batch := [row_id for several in [*sent, *_waiting(_to_forget)] for row_id in several]:
+            sent = []
             _forget(batch)
 
 
@@ -104,4 +132,6 @@ def sweep(older_than_s: float = 2.0, limit: int = 500) -> int:
             .with_for_update(key_share=True, skip_locked=True)
         ).all()
         entries = [(r.id, r.kind, r.payload) for r in rows]
-    return deliver(entries) if entries else 0
+    sent = send(entries)
+    _forget(sent)
+    return len(sent)

@@ -1,68 +1,58 @@
 """The figures placement works on: nodes, storages and bridges as last polled, less what is being made now."""
 
 from collections import defaultdict
+from typing import Any
 
-from sqlalchemy import func, null, select
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.domain.placement import NodeRoom, StorageRoom
-from app.models import Bridge, Guest, Node, Server, Storage
-from app.models.server import ServerStatus
+from app.services.prepared import Prepared
+
+# A part of a statement: `{cluster}` is the cluster's id. Servers that are being made and that Proxmox does not report yet
+# count as if they were there.
+ROOMS = """json_build_object(
+    'nodes', (select json_agg(json_build_array(name, online, cores, memory_mib, memory_used_mib) order by name)
+              from node where cluster_id = {cluster}),
+    'storages', (select json_agg(json_build_array(node_name, name, shared, images, active, greatest(total_gib - used_gib, 0)) order by name)
+                 from storage where cluster_id = {cluster}),
+    'bridges', (select json_agg(json_build_array(node_name, name)) from bridge where cluster_id = {cluster}),
+    'memory', (select json_agg(json_build_array(node_name, mib)) from (
+        select node_name, sum(memory_mib) as mib from server
+        where cluster_id = {cluster} and status = 'creating' and deleted_at is null group by node_name) making),
+    'disks', (select json_agg(json_build_array(node_name, storage, gib)) from (
+        select s.node_name, disk->>'storage' as storage, sum((disk->>'size_gib')::int) as gib
+        from server s, jsonb_array_elements(s.disks) disk
+        where s.cluster_id = {cluster} and s.status = 'creating' and s.deleted_at is null
+          and s.vmid not in (select vmid from guest where cluster_id = {cluster})
+        group by s.node_name, disk->>'storage') making)
+)"""
+_OF_ONE = Prepared(f"select {ROOMS.format(cluster='($1::bigint)')}::text")
 
 
 def rooms(session: Session, cluster_id: int) -> list[NodeRoom]:
-    """Return every node of the cluster with its free memory and storages.
+    """Return every node of the cluster with its free memory and storages."""
+    return rooms_of(_OF_ONE.one(session, cluster_id))
 
-    Servers that are being made and that Proxmox does not report yet are counted as if they were there.
-    """
+
+def rooms_of(found: dict[str, Any]) -> list[NodeRoom]:
+    """Return the nodes of what `ROOMS` found."""
+    storages = found["storages"] or ()
+    shared = {name for _, name, is_shared, *_ in storages if is_shared}
+    memory_mib: dict[str, int] = dict(found["memory"] or ())
+    disk_gib: dict[tuple[str, str], int] = defaultdict(int)
+    for node_name, storage, gib in found["disks"] or ():
+        disk_gib["" if storage in shared else node_name, storage] += gib
+    of_node: dict[str, list[StorageRoom]] = defaultdict(list)
+    for node_name, name, is_shared, images, active, free_gib in storages:
+        pending = disk_gib["" if is_shared else node_name, name]
+        of_node[node_name].append(StorageRoom(name, is_shared, images, max(free_gib - pending, 0), active))
     bridges: dict[str, set[str]] = defaultdict(set)
-    for node_name, name in session.execute(
-        select(Bridge.node_name, Bridge.name).where(Bridge.cluster_id == cluster_id)
-    ):
+    for node_name, name in found["bridges"] or ():
         bridges[node_name].add(name)
-    storages: dict[str, list[Storage]] = defaultdict(list)
-    for storage in session.scalars(select(Storage).where(Storage.cluster_id == cluster_id).order_by(Storage.name)):
-        storages[storage.node_name].append(storage)
-    shared = {s.name for of_node in storages.values() for s in of_node if s.shared}
-    memory_mib, disk_gib = _being_made(session, cluster_id, shared)
-    nodes = session.scalars(select(Node).where(Node.cluster_id == cluster_id).order_by(Node.name)).all()
     return [
         NodeRoom(
-            name=node.name,
-            online=node.online,
-            cores=node.cores,
-            memory_mib=node.memory_mib,
-            memory_free_mib=node.memory_mib - node.memory_used_mib - memory_mib[node.name],
-            storages=tuple(_room(s, disk_gib["" if s.shared else node.name, s.name]) for s in storages[node.name]),
-            bridges=frozenset(bridges[node.name]) if bridges[node.name] else None,
+            name=name, online=online, cores=cores, memory_mib=mib, memory_free_mib=mib - used_mib - memory_mib.get(name, 0),
+            storages=tuple(of_node[name]), bridges=frozenset(bridges[name]) if bridges[name] else None,
         )
-        for node in nodes
-    ]
-
-
-def _room(storage: Storage, pending_gib: int) -> StorageRoom:
-    return StorageRoom(
-        storage.name, storage.shared, storage.images, max(storage.free_gib - pending_gib, 0), storage.active
-    )
-
-
-def _being_made(session: Session, cluster_id: int, shared: set[str]) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
-    """MiB by node of servers not running yet, and GiB by (node or "" when shared, storage) not allocated yet."""
-    making = (Server.cluster_id == cluster_id, Server.status == ServerStatus.CREATING, Server.deleted_at.is_(None))
-    seen = select(Guest.id).where(Guest.cluster_id == cluster_id, Guest.vmid == Server.vmid).exists()
-    disk = func.jsonb_array_elements(Server.disks, type_=JSONB).column_valued("disk")
-    memory = select(Server.node_name, null().label("storage"), func.sum(Server.memory_mib)).where(*making).group_by(Server.node_name)
-    disks = (
-        select(Server.node_name, disk["storage"].astext, func.sum(disk["size_gib"].as_integer()))
-        .where(*making, ~seen)
-        .group_by(Server.node_name, disk["storage"].astext)
-    )
-    memory_mib: dict[str, int] = defaultdict(int)
-    disk_gib: dict[tuple[str, str], int] = defaultdict(int)
-    for node_name, storage, total in session.execute(memory.union_all(disks)):
-        if storage is None:
-            memory_mib[node_name] += int(total)
-        else:
-            disk_gib["" if storage in shared else node_name, storage] += int(total)
-    return memory_mib, disk_gib
+        for name, online, cores, mib, used_mib in found["nodes"] or ()
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder, Us
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.services import audit, notifications
 from app.services.actor import Actor
+from app.services.batch import Batch
 from app.services.uow import UnitOfWork
 
 log = get_logger(__name__)
@@ -162,19 +163,17 @@ def touch(uow: UnitOfWork, run: Run) -> None:
 
 
 # ---------------------------------------------------------------- transitions
-def begin(uow: UnitOfWork, run: Run, by: str) -> None:
-    """Queue the first run of a workspace that this very transaction makes: nothing else can be active there.
+def begin(rows: Batch, run: Run, by: str) -> None:
+    """Queue the first run of a workspace that the same batch makes: nothing else can be active there.
 
-    What `promote` would come to, in one insert: people wait for the answer to this request.
+    What `promote` would come to, without looking: people wait for the answer to this request.
     """
-    run.state, run.bell_at = RunState.PLAN_QUEUED, func.clock_timestamp()
-    uow.session.add(run)
-    uow.session.flush()
-    uow.session.add_all(
-        RunEvent(run_id=run.id, event_key=key, fence=run.fence, name=name, detail=detail)
-        for key, name, detail in (("requested", "requested", {"by": by}), (f"{run.state.value}:{run.fence}", run.state.value, {}))
-    )
-    log.info("run_transitioned", run_id=run.id, old=None, new=run.state.value, fence=run.fence)
+    run.state = RunState.PLAN_QUEUED
+    # PostgreSQL's word for the moment this transaction began.
+    run.bell_at = "now"  # type: ignore[assignment]
+    rows.add(run)
+    for key, name, detail in (("requested", "requested", {"by": by}), (f"{run.state.value}:{run.fence}", run.state.value, {})):
+        rows.add(RunEvent(run_id=run.id, event_key=key, fence=run.fence, name=name, detail=detail))
 
 
 def announce(uow: UnitOfWork, run: Run, owner_ids: Iterable[int]) -> None:

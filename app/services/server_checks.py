@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import literal, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain import placement, server_spec
 from app.domain.placement import Choice, Misfit, Source, Want, WantedDisk
 from app.errors import FieldError
-from app.models import Cluster, Guest, Network, Node, Preset, Server, Template
+from app.models import Cluster, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft
-from app.services import networks, presets, reservations, templates
+from app.services import networks, server_stock
 from app.services import placement as rooms_service
+from app.services.server_stock import Asked, Held, Stock
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Wanted:
     interfaces: list[str]
     networks: list[tuple[Network, str | None]]
     choices: list[Choice]
-    free_addresses: dict[int, list[str]]  # by network: some that were free when this was examined
+    addresses: dict[int, list[str]]  # by network: free ones, those of this transaction when `held`
+    held: Held | None
 
 
 @dataclass
@@ -43,7 +45,7 @@ class _Draft:
     session: Session
     values: Any  # a ServerCreate, or a ServerDraft in which anything may be missing
     found: list[FieldError]
-    free_addresses: dict[int, list[str]] = field(default_factory=dict)
+    stock: Stock = field(init=False)
 
     def bad(self, where: str, code: str, **args: Any) -> None:
         self.found.append(FieldError(where, code, args))
@@ -53,8 +55,8 @@ class _Draft:
         return not any(f.field.split(".")[0] == name for f in self.found)
 
 
-def examine(session: Session, raw: Mapping[str, Any]) -> tuple[Wanted | None, list[FieldError]]:
-    """Return the decided request, or all of its faults."""
+def examine(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> tuple[Wanted | None, list[FieldError]]:
+    """Return the decided request, or all of its faults; with `hold` what it needs is this transaction's."""
     found: list[FieldError] = []
     try:
         request: Any = ServerCreate.model_validate(raw)
@@ -66,31 +68,39 @@ def examine(session: Session, raw: Mapping[str, Any]) -> tuple[Wanted | None, li
         request = ServerDraft.model_validate({k: v for k, v in raw.items() if k not in faulty and k in ServerCreate.model_fields})
     draft = _Draft(session, request, found)
     names = _names(draft)
-    template = _template(draft)
-    preset = _preset(draft)
-    cluster = session.get(Cluster, template.cluster_id) if template else _only_cluster(session)
+    draft.stock = server_stock.read(session, _asked(draft, names, hold and not found))
+    template, preset, cluster = _template(draft), _preset(draft), draft.stock.cluster
     if cluster is None:
         if not template and draft.good("template"):
             draft.bad("template", "no_cluster")
         return None, draft.found
-    _names_free(draft, cluster, names)
-    nics = _networks(draft, cluster, len(names) or 1)
+    _names_free(draft, names)
+    nics = _networks(draft, len(names) or 1)
     if template is None:
-        _node(draft, cluster)
+        _node(draft)
         return None, draft.found
     wanted = _sizes(draft, template, preset)
-    choices = _places(draft, cluster, template, wanted, nics, names)
+    choices = _places(draft, template, wanted, nics, names)
+    _vmids(draft, cluster, len(names))
     if draft.found:
         return None, draft.found
     disks = wanted[2]
     return Wanted(
         request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices,
-        draft.free_addresses,
+        {pool.network.id: pool.free for pool in draft.stock.networks.values()}, draft.stock.held,
     ), []  # fmt: skip
 
 
-def _only_cluster(session: Session) -> Cluster | None:
-    return session.scalars(select(Cluster).where(Cluster.enabled).order_by(Cluster.id)).first()
+def _asked(draft: _Draft, names: list[str], hold: bool) -> Asked:
+    values, good = draft.values, draft.good
+    needed: dict[str | None, int] = {}
+    if good("networks"):
+        nics = [(nic.network, nic.ip) for nic in values.networks or ()] or [(None, None)]
+        for network, ip in nics:
+            needed[network] = needed.get(network, 0) + (0 if ip else len(names) or 1)
+    return Asked(
+        values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold
+    )
 
 
 def _names(draft: _Draft) -> list[str]:
@@ -104,42 +114,35 @@ def _names(draft: _Draft) -> list[str]:
     return server_spec.batch_names(name, count)
 
 
-def _names_free(draft: _Draft, cluster: Cluster, names: list[str]) -> None:
-    if not names:
-        return
-    ours = select(Server.vmid).where(Server.cluster_id == cluster.id, Server.deleted_at.is_(None))
-    found = draft.session.execute(
-        select(literal(True), Server.name).where(Server.cluster_id == cluster.id, Server.name.in_(names), Server.deleted_at.is_(None))
-        .union_all(select(literal(False), Guest.name).where(
-            Guest.cluster_id == cluster.id, Guest.name.in_(names), Guest.vmid.not_in(ours)))
-    ).all()  # fmt: skip
-    taken = {name for is_ours, name in found if is_ours}
-    foreign = {name for _, name in found}
-    if taken:
-        draft.bad("name", "name_taken", name=", ".join(sorted(taken)[:3]))
-    elif foreign:
-        draft.bad("name", "name_taken_in_proxmox", name=", ".join(sorted(foreign)[:3]))
+def _names_free(draft: _Draft, names: list[str]) -> None:
+    if draft.stock.ours:
+        draft.bad("name", "name_taken", name=", ".join(sorted(draft.stock.ours)[:3]))
+    elif draft.stock.foreign:
+        draft.bad("name", "name_taken_in_proxmox", name=", ".join(sorted(draft.stock.foreign)[:3]))
 
 
 def _template(draft: _Draft) -> Template | None:
     name = draft.values.template
     if not draft.good("template") or name is None:
         return None
-    template = templates.by_name(draft.session, name)
-    if template is None:
-        gone = draft.session.scalars(select(Template).where(Template.name == name)).first()
-        draft.bad("template", "template_gone" if gone else "template_unknown", name=name)
-    return template
+    if draft.stock.template is None:
+        draft.bad("template", "template_gone" if draft.stock.template_known else "template_unknown", name=name)
+    return draft.stock.template
 
 
 def _preset(draft: _Draft) -> Preset | None:
     name = draft.values.preset
     if not draft.good("preset") or name is None:
         return None
-    preset = presets.by_name(draft.session, name)
-    if preset is None:
+    if draft.stock.preset is None:
         draft.bad("preset", "preset_unknown", name=name)
-    return preset
+    return draft.stock.preset
+
+
+def _vmids(draft: _Draft, cluster: Cluster, count: int) -> None:
+    held = draft.stock.held
+    if held is not None and held.seen < count:
+        draft.bad("count", "vmids_exhausted", low=cluster.vmid_low, high=cluster.vmid_high)
 
 
 def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[int, int, list[DiskWanted]]:
@@ -158,24 +161,24 @@ def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[in
     return cores, memory, disks
 
 
-def _networks(draft: _Draft, cluster: Cluster, count: int) -> list[tuple[Network, str | None]]:
+def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
     if not draft.good("networks"):
         return []
     wanted: Sequence[NicWanted] | None = draft.values.networks
+    pools = draft.stock.networks
     if not wanted:
-        network = networks.default_of(draft.session, cluster.id)
-        if network is None:
+        if None not in pools:
             draft.bad("networks", "no_network")
             return []
-        chosen: list[tuple[Network, str | None]] = [(network, None)]
+        chosen: list[tuple[Network, str | None]] = [(pools[None].network, None)]
     else:
         chosen = []
         for index, nic in enumerate(wanted):
-            found = networks.by_name(draft.session, nic.network, cluster.id)
-            if found is None:
-                draft.bad(f"networks.{index}.network", "network_unknown", name=nic.network)
+            if nic.network in pools:
+                chosen.append((pools[nic.network].network, nic.ip))
             else:
-                chosen.append((found, nic.ip))
+                draft.bad(f"networks.{index}.network", "network_unknown", name=nic.network)
+    seen = {pool.network.id: pool.seen for pool in pools.values()}
     for index, (network, ip) in enumerate(chosen):
         where = f"networks.{index}.ip"
         if ip and count > 1:
@@ -184,21 +187,18 @@ def _networks(draft: _Draft, cluster: Cluster, count: int) -> list[tuple[Network
             draft.bad(where, code, ip=ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
         elif not ip:
             needed = count * sum(1 for n, i in chosen[: index + 1] if n.id == network.id and not i)
-            # More than needed, for when somebody else takes some of them at the same moment.
-            free = networks.free_addresses(draft.session, network, needed + reservations.SPREAD)
-            draft.free_addresses[network.id] = free
-            if len(free) < needed:
-                draft.bad(f"networks.{index}.network", "addresses_exhausted", network=network.name, free=len(free), count=needed)
+            if seen[network.id] < needed:
+                draft.bad(f"networks.{index}.network", "addresses_exhausted", network=network.name, free=seen[network.id], count=needed)
     same = [(n.id, ip) for n, ip in chosen if ip]
     if len(set(same)) < len(same):
         draft.bad("networks", "ip_twice")
     return chosen
 
 
-def _node(draft: _Draft, cluster: Cluster) -> None:
+def _node(draft: _Draft) -> None:
     name = draft.values.node
     if draft.good("node") and name:
-        node = draft.session.scalars(select(Node).where(Node.cluster_id == cluster.id, Node.name == name)).first()
+        node = next((room for room in draft.stock.rooms if room.name == name), None)
         if node is None:
             draft.bad("node", "node_unknown", node=name)
         elif not node.online:
@@ -206,7 +206,7 @@ def _node(draft: _Draft, cluster: Cluster) -> None:
 
 
 def _places(
-    draft: _Draft, cluster: Cluster, template: Template, sizes: tuple[int, int, list[DiskWanted]],
+    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]],
     nics: list[tuple[Network, str | None]], names: list[str],
 ) -> list[Choice]:  # fmt: skip
     cores, memory, disks = sizes
@@ -215,7 +215,7 @@ def _places(
         cores, memory, tuple(WantedDisk(d.size_gib, d.storage) for d in disks), node, frozenset(n.bridge for n, _ in nics)
     )
     source = Source(template.node_name, template.storage, template.storage_shared)
-    placed = placement.choose([want] * (len(names) or 1), rooms_service.rooms(draft.session, cluster.id), source)
+    placed = placement.choose([want] * (len(names) or 1), draft.stock.rooms, source)
     choices = []
     for item in placed:
         if isinstance(item, Misfit):

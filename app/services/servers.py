@@ -1,28 +1,34 @@
 """Servers: what may be asked for, and the run that a request becomes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
 from sqlalchemy import String, cast, func, or_, select, tuple_
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
-from app.models import Cluster, Network, Run, Server, User
+from app.log import get_logger
+from app.models import Cluster, Network, Reservation, Run, Server, User
 from app.schemas.faults import field_errors
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
-from app.services import audit, networks, reservations, run_settlement, runs, server_checks, workspaces
-from app.services import settings as runtime_settings
+from app.services import audit, networks, run_settlement, runs, server_checks, workspaces
 from app.services.actor import Actor
+from app.services.batch import Batch, Taken
 from app.services.server_checks import Wanted
+from app.services.server_stock import Held
 from app.services.uow import UnitOfWork
+
+log = get_logger(__name__)
+TRIES = 8  # each of them loses only to a request that got what it wanted
 
 
 class ServerNotReady(Conflict):
@@ -120,50 +126,57 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
     """Reserve what the servers need and start a run that makes them. Raises Invalid with all faults together."""
     actor.need(Permission.CREATE)
     raw = data.model_dump(mode="json", exclude_unset=True) if isinstance(data, ServerCreate) else data
-    wanted, found = server_checks.examine(uow.session, raw)
-    if found or wanted is None:
-        raise Invalid(found)
-    vmids = reservations.take_vmids(uow, wanted.cluster, len(wanted.names))
-    nics = _take_nics(uow, wanted)
-    workspace = workspaces.create(uow, wanted.cluster, wanted.request.name)
-    run = _run(actor, workspace.id, RunKind.CREATE, wanted.names, wanted.names, {"servers": {}}, wanted.request.apply)
-    installation = runtime_settings.installation_id(uow.session)
-    runs.begin(uow, run, actor.username)
+    for _ in range(TRIES):
+        wanted, found = server_checks.examine(uow.session, raw, hold=True)
+        if found or wanted is None or wanted.held is None:
+            raise Invalid(found)
+        with suppress(Taken):
+            return _write(uow, actor, wanted, wanted.held)
+    raise Conflict("others took the same names or addresses, several times over")
+
+
+def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepted:
+    """Write everything about new servers in one statement. Raises Taken: somebody was faster, look again."""
+    nics = _nics(wanted)
+    if len(held.vmids) < len(wanted.names):
+        raise Taken
+    rows, names = Batch(), wanted.names
+    workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name)
+    run = _run(actor, workspace.id, RunKind.CREATE, names, names, {"servers": {}}, wanted.request.apply)
+    run.id = held.run_id
+    rows.add(workspace)
+    runs.begin(rows, run, actor.username)
     servers = [
-        _row(wanted, index, vmids[index], nics[index], run, actor.user_id, workspaces.marker(installation, workspace.id, name))
-        for index, name in enumerate(wanted.names)
+        _row(wanted, index, vmid, nics[index], run, actor.user_id, workspaces.marker(held.installation, workspace.id, name))
+        for index, (name, vmid) in enumerate(zip(names, sorted(held.vmids), strict=True))
     ]
-    uow.session.add_all(servers)
-    try:
-        uow.session.flush()
-    except IntegrityError as exc:
-        # Somebody took one of the names since we looked.
-        raise Invalid([FieldError("name", "name_taken", {"name": ", ".join(wanted.names[:3])})]) from exc
-    held = [("vmid", "", str(server.vmid), server.id) for server in servers]
-    held += [("ip", networks.scope(n["bridge"], n.get("vlan")), n["ip"], server.id) for server in servers for n in server.nics]
-    reservations.assign(uow, wanted.cluster.id, held)
+    for server, server_id in zip(servers, held.server_ids, strict=True):
+        server.id = server_id
+        rows.add(server)
+        for kind, scope, value in [("vmid", "", str(server.vmid))] + [("ip", networks.scope(n["bridge"], n["vlan"]), n["ip"]) for n in server.nics]:
+            rows.add(Reservation(cluster_id=server.cluster_id, kind=kind, scope=scope, value=value, server_id=server.id))
+        rows.add(audit.row(
+            actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
+            cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,
+        ))  # fmt: skip
     runs.announce(uow, run, [actor.user_id])
     for server in servers:
-        audit.record(
-            uow, actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
-            cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,
-        )  # fmt: skip
         uow.publish("server", f"owner:{server.owner_id}", run_settlement.server_facts(server) | {"created": True})
-    return Accepted(run, wanted.names)
+    uow.write(rows, held.outbox_ids)
+    log.info("run_transitioned", run_id=run.id, old=None, new=run.state.value, fence=run.fence)
+    return Accepted(run, names)
 
 
-def _take_nics(uow: UnitOfWork, wanted: Wanted) -> list[list[dict[str, Any]]]:
-    """Reserve the addresses; one list of NICs a server."""
+def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
+    """Hand out the addresses; one list of NICs a server. Raises Taken."""
     nics: list[list[dict[str, Any]]] = [[] for _ in wanted.names]
+    left = {network_id: iter(sorted(free, key=IPv4Address)) for network_id, free in wanted.addresses.items()}
     for index, (network, ip) in enumerate(wanted.networks):
-        field = f"networks.{index}.ip"
-        if ip:
-            addresses = [reservations.take_address(uow, network, ip, field)]
-        else:
-            free = wanted.free_addresses.get(network.id, ())
-            addresses = reservations.take_addresses(uow, network, len(wanted.names), f"networks.{index}.network", free)
-        for position, address in enumerate(addresses):
-            nics[position].append(_nic(network, address, first=index == 0))
+        for of_server in nics:
+            address = ip or next(left[network.id], None)
+            if address is None:
+                raise Taken
+            of_server.append(_nic(network, address, first=index == 0))
     return nics
 
 

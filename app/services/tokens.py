@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.permissions import Permission
 from app.errors import FieldError, Invalid, NotFound
+from app.extensions import db
 from app.models import ApiToken, User
 from app.services import audit, users
 from app.services.actor import Actor
@@ -20,6 +21,12 @@ PREFIX = "tpm_"
 MAX_TOKENS = 50
 USED_EVERY = timedelta(minutes=1)
 _last_noted: dict[int, float] = {}
+_USER = tuple(column.name for column in User.__table__.columns)
+_BY_TOKEN = (
+    select(ApiToken.__table__.c.id, *User.__table__.columns)
+    .join_from(ApiToken.__table__, User.__table__)
+    .where(ApiToken.token_hash == bindparam("hash"), ApiToken.revoked_at.is_(None), User.active)
+)
 
 
 def _hash(token: str) -> str:
@@ -72,17 +79,19 @@ def revoke_token(uow: UnitOfWork, actor: Actor, token_id: int) -> None:
         users.tell_sessions(uow, users.get(uow.session, token.user_id))
 
 
-def by_token(session: Session, text: str) -> tuple[User, ApiToken] | None:
-    """Return the active user of a working token, by one query."""
+def by_token(text: str) -> tuple[User, int] | None:
+    """Return the active user of a working token and the token's id, by one query outside of any transaction.
+
+    The user belongs to no session: every request with a token begins here.
+    """
     if not text.startswith(PREFIX):
         return None
-    stmt = (
-        select(User, ApiToken)
-        .join(ApiToken, ApiToken.user_id == User.id)
-        .where(ApiToken.token_hash == _hash(text), ApiToken.revoked_at.is_(None), User.active)
-    )
-    row = session.execute(stmt).one_or_none()
-    return (row[0], row[1]) if row else None
+    with db.engine.connect() as conn:
+        row = conn.execution_options(isolation_level="AUTOCOMMIT").execute(_BY_TOKEN, {"hash": _hash(text)}).one_or_none()
+    if row is None:
+        return None
+    token_id, *values = row
+    return User(**dict(zip(_USER, values, strict=True))), token_id
 
 
 def still_works(session: Session, token_id: int) -> bool:

@@ -24,6 +24,7 @@ from app.domain.tasks import TaskName
 from app.extensions import db
 from app.models import Outbox
 from app.services import outbox
+from app.services.batch import Batch
 
 
 class UnitOfWork:
@@ -31,20 +32,32 @@ class UnitOfWork:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.rows: list[Outbox] = []
+        self._to_tell: list[outbox.Message] = []
+        self._told: list[outbox.Entry] = []
 
     def ring(self, task: TaskName, args: Sequence[object], task_id: UUID | None = None) -> None:
         """Ring a Celery task after commit. Ids only: the row is the job, the message a bell."""
-        self._add("bell", {"task": task.value, "args": [str(a) for a in args], "task_id": str(task_id) if task_id else None})
+        self._to_tell.append(("bell", {"task": task.value, "args": [str(a) for a in args], "task_id": str(task_id) if task_id else None}))
 
     def publish(self, type_: str, audience: str, data: Mapping[str, Any]) -> None:
         """Tell browsers after commit; see streaming/events.py for types and audiences."""
-        self._add("event", {"type": type_, "audience": audience, "data": dict(data)})
+        self._to_tell.append(("event", {"type": type_, "audience": audience, "data": dict(data)}))
 
-    def _add(self, kind: str, payload: dict[str, Any]) -> None:
-        row = Outbox(kind=kind, payload=payload)
-        self.session.add(row)
-        self.rows.append(row)
+    def write(self, rows: Batch, ids: Sequence[int]) -> None:
+        """Write a batch and in it, under ids drawn beforehand, what is to be told. Raises Taken: then none of it is."""
+        messages, self._to_tell = self._to_tell, []
+        entries = [(row_id, kind, payload) for row_id, (kind, payload) in zip(ids, messages, strict=True)]
+        for row_id, kind, payload in entries:
+            rows.add(Outbox(id=row_id, kind=kind, payload=payload))
+        rows.write(self.session)
+        self._told += entries
+
+    def commit(self) -> list[outbox.Entry]:
+        """Commit; returns what may be told now."""
+        if self._to_tell:
+            self._told += outbox.store(self.session, self._to_tell)
+        self.session.commit()
+        return self._told
 
 
 @contextmanager
@@ -54,11 +67,11 @@ def unit_of_work() -> Iterator[UnitOfWork]:
     uow = UnitOfWork(session)
     try:
         yield uow
-        session.commit()
+        entries = uow.commit()
     except BaseException:
         session.rollback()
         raise
     finally:
         session.close()
-    if uow.rows:
-        outbox.deliver([(row.id, row.kind, row.payload) for row in uow.rows])
+    if entries:
+        outbox.deliver(entries)

@@ -12,21 +12,17 @@ from sqlalchemy.orm import Session
 from app.adapters.terraform.tfvars import Defaults, DiskInput, NicInput, ServerInput, render
 from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
-from app.models import Cluster, Project, Run, Server, Template, Workspace
+from app.models import Cluster, Run, Server, Template, Workspace
 from app.services.uow import UnitOfWork
 
 # Not by size: a value that follows the disk would show up as a change of its own in every resize.
 CLONE_TIMEOUT_S = 3600
 
 
-def create(uow: UnitOfWork, cluster: Cluster, name: str) -> Workspace:
-    """Add a workspace named after its first server."""
+def new(workspace_id: int, project_id: int, cluster: Cluster, name: str) -> Workspace:
+    """Return a workspace named after its first server; it is not written yet."""
     tail = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
-    project = select(Project.id).order_by(Project.id).limit(1).scalar_subquery()
-    workspace = Workspace(name=f"{name[:56]}-{tail}", project_id=project, cluster_id=cluster.id)
-    uow.session.add(workspace)
-    uow.session.flush()
-    return workspace
+    return Workspace(id=workspace_id, name=f"{name[:56]}-{tail}", project_id=project_id, cluster_id=cluster.id)
 
 
 def fix_flavour(uow: UnitOfWork, workspace_id: int, flavour: str) -> None:

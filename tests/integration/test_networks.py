@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from app.models import Cluster, Network, Reservation
-from app.services import inventory, networks
+from app.services import inventory, networks, server_stock
 from app.services.uow import unit_of_work
 from tests.fixtures.simulator import Simulator
 
@@ -31,7 +31,8 @@ def lab(operator: Client, cluster: Cluster) -> Network:
 
 def free(network: Network, count: int = 100) -> list[str]:
     with unit_of_work() as uow:
-        return networks.free_addresses(uow.session, network, count)
+        stock = server_stock.read(uow.session, server_stock.Asked(None, None, [], [(network.name, count)]))
+    return stock.networks[network.name].free
 
 
 def hold(network: Network, ip: str, quarantined: bool = False, scope: str | None = None) -> None:
@@ -99,7 +100,7 @@ def test_what_is_wrong_with_a_chosen_address(lab: Network, simulator: Simulator)
 
 def test_the_first_network_is_the_default_and_only_one_is(operator: Client, lab: Network) -> None:
     with unit_of_work() as uow:
-        default = networks.default_of(uow.session, lab.cluster_id)
+        default = server_stock.read(uow.session, server_stock.Asked(None, None, [], [(None, 0)])).networks[None].network
         assert default is not None and default.name == "servers"
     assert operator.patch(f"/api/networks/{lab.id}", json={"is_default": True}).json["is_default"] is True
     assert [n["name"] for n in operator.get("/api/networks").json["items"] if n["is_default"]] == ["lab"]

@@ -124,7 +124,7 @@ def test_a_token_of_somebody_else_cannot_be_revoked(client_for, make_user):
 def test_the_command_line_makes_people_and_tokens():
     password = users.add_user("dave", "operator")
     assert users.authenticate(db.session(), "dave", password) is not None
-    found = tokens.by_token(db.session(), users.issue_token("dave", "cli"))
+    found = tokens.by_token(users.issue_token("dave", "cli"))
     assert found is not None
     assert found[0].username == "dave"
     with pytest.raises(NotFound):

@@ -1,0 +1,48 @@
+"""Wide statements that each connection plans once: planning took PostgreSQL longer than running them.
+
+    ROOMS = Prepared("select json_build_object('nodes', ... $1 ...)")
+    found = ROOMS.one(session, cluster_id)
+
+A statement takes one JSON document, `$1`, and answers with rows of one column. The pool tells PostgreSQL to keep the
+plan whatever the document holds (`plan_cache_mode` in app/pool.py).
+"""
+
+import hashlib
+import json
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case UUID():
+            return str(value)
+    raise TypeError(type(value).__name__)
+
+
+class Prepared:
+    """A statement of one parameter, named after its text, so that two versions of it never meet in one connection."""
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self.name = "p_" + hashlib.sha256(sql.encode()).hexdigest()[:24]
+
+    def all(self, session: Session, document: object, before: str = "") -> list[Any]:
+        """Run it and return the one column; `before` is SQL sent in the same round trip."""
+        conn = session.connection()
+        known = conn.connection.info.setdefault("prepared", set())
+        if self.name not in known:
+            conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
+            known.add(self.name)
+        text = json.dumps(document, default=_plain, separators=(",", ":"), ensure_ascii=False)
+        found = conn.exec_driver_sql(f"{before}execute {self.name} (%s)", (text,))
+        return [row[0] for row in found] if found.returns_rows else []
+
+    def one(self, session: Session, document: object) -> Any:
+        """Run it and return the JSON document of its one row."""
+        return json.loads(self.all(session, document)[0])
