@@ -4,7 +4,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: help run setup setup-dev test lint bench screenshots lock clean
+ROUNDS ?= 40
+SEED ?=
+
+.PHONY: help run setup setup-dev test lint bench chaos screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -26,6 +29,9 @@ lint: setup-dev ## ruff, mypy, import-linter, templates
 
 bench: setup-dev ## figures, with no judgement
 	@$(PY) -m tests.bench
+
+chaos: setup-dev ## faults in the middle of everything, then what must be true: ROUNDS=40 SEED=7
+	@$(PY) -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 screenshots: setup-dev ## pictures of the pages into docs/screenshots
 	@$(PY) -m scripts.screenshots

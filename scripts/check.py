@@ -6,15 +6,18 @@
 A check counts as one test, so that the closing line tells of a failed one too.
 """
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 from xml.etree.ElementTree import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / ".tools" / "pytest.xml"
+REPORTS = ROOT / ".tools"
 
 
 def checks() -> list[tuple[str, Sequence[str]]]:
@@ -41,22 +44,48 @@ def lint() -> tuple[int, int]:
 
 
 def test(arguments: Sequence[str]) -> tuple[int, int, int]:
-    """Run pytest; how many tests passed, failed and were skipped."""
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "pytest", f"--junit-xml={REPORT}", *arguments]
-    code = subprocess.run(argv, cwd=ROOT, check=False).returncode
-    if not REPORT.exists():
-        return 0, 1, 0
-    suites = list(parse(REPORT).getroot().iter("testsuite"))  # noqa: S314 - written by pytest a moment ago
+    """Run pytest; how many tests passed, failed and were skipped.
 
-    def total(name: str) -> int:
-        return sum(int(suite.get(name, "0")) for suite in suites)
+    Without arguments the tests of the whole product run beside all others: both wait for Terraform and Proxmox most of
+    the time. What the others print comes when they are done.
+    """
+    REPORTS.mkdir(exist_ok=True)
+    if arguments:
+        return _totals([_pytest("chosen", arguments)])
+    whole = _pytest("system", ["tests/system"])
+    with tempfile.TemporaryFile() as output:
+        others = _pytest("others", ["tests", "--ignore=tests/system"], output)
+        whole[0].wait()
+        others[0].wait()
+        output.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(output, sys.stdout.buffer)
+        sys.stdout.flush()
+    return _totals([whole, others])
 
-    failed, skipped = total("failures") + total("errors"), total("skipped")
-    passed = total("tests") - failed - skipped
-    # An interrupted run, or one that collected nothing, is no success.
-    return passed, max(failed, int(code not in (0, 1))), skipped
+
+def _pytest(name: str, arguments: Sequence[str], output: IO[bytes] | None = None) -> "tuple[subprocess.Popen[bytes], Path]":
+    report = REPORTS / f"pytest-{name}.xml"
+    report.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None), report
+
+
+def _totals(runs: "Sequence[tuple[subprocess.Popen[bytes], Path]]") -> tuple[int, int, int]:
+    """Sum up the reports. A run that was interrupted, that left no report or collected nothing is no success."""
+    passed = failed = skipped = 0
+    for run, report in runs:
+        code = run.wait()
+        if not report.exists():
+            failed += 1
+            continue
+        found = parse(report).getroot().iter("testsuite")  # noqa: S314 - written by pytest a moment ago
+        counts = [{k: int(suite.get(k, "0")) for k in ("tests", "failures", "errors", "skipped")} for suite in found]
+        bad, left_out = sum(c["failures"] + c["errors"] for c in counts), sum(c["skipped"] for c in counts)
+        passed += sum(c["tests"] for c in counts) - bad - left_out
+        failed += max(bad, int(code not in (0, 1)))
+        skipped += left_out
+    return passed, failed, skipped
 
 
 def main(argv: Sequence[str]) -> int:
