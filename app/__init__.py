@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 API = (
     "app.routes.api.servers",
     "app.routes.api.runs",
+    "app.routes.api.workspaces",
     "app.routes.api.tasks",
     "app.routes.api.power",
     "app.routes.api.clusters",
@@ -33,6 +34,7 @@ PAGES = (
     "app.routes.dashboard",
     "app.routes.servers",
     "app.routes.runs",
+    "app.routes.workspaces",
     "app.routes.templates",
     "app.routes.networks",
     "app.routes.nodes",

@@ -1,34 +1,20 @@
 """Password hashes (argon2id); the work leaves gevent's hub free."""
 
 import secrets
-from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-T = TypeVar("T")
+from app.adapters.aside import aside
 
 # OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
-def _aside(work: Callable[[], T]) -> T:
-    """Run CPU work on gevent's thread pool when this process is patched, else right here."""
-    from gevent import monkey  # noqa: PLC0415 - workers without gevent never come here
-
-    if not monkey.is_module_patched("threading"):
-        return work()
-    from gevent import get_hub  # noqa: PLC0415
-
-    result: T = get_hub().threadpool.apply(work)
-    return result
-
-
 def hash_password(password: str) -> str:
     """Return the hash to store."""
-    return _aside(lambda: _hasher.hash(password))
+    return aside(lambda: _hasher.hash(password))
 
 
 def _verify(stored: str, password: str) -> bool:
@@ -40,7 +26,7 @@ def _verify(stored: str, password: str) -> bool:
 
 def verify(stored: str, password: str) -> bool:
     """True when the password is the stored one."""
-    return _aside(lambda: _verify(stored, password))
+    return aside(lambda: _verify(stored, password))
 
 
 @cache
@@ -50,7 +36,7 @@ def _nobodys_hash() -> str:
 
 def verify_nobody(password: str) -> None:
     """Do the work of a verification for a user that does not exist, so that both take as long."""
-    _aside(lambda: _verify(_nobodys_hash(), password))
+    aside(lambda: _verify(_nobodys_hash(), password))
 
 
 def outdated(stored: str) -> bool:

@@ -39,6 +39,7 @@ class Run(Versioned, Base):
     resumes: Mapped[int] = mapped_column(default=0, server_default="0")
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    stop_requested_at: Mapped[datetime | None]  # the second press: kill Terraform, take in what there is
     approved_at: Mapped[datetime | None]
     approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     comment: Mapped[str | None] = mapped_column(String(2000))

@@ -24,6 +24,10 @@ class Workspace(Base):
     state_ever: Mapped[bool] = mapped_column(default=False)
     flavour: Mapped[str | None] = mapped_column(String(16))  # terraform or opentofu: never changes
     terraform_version: Mapped[str | None] = mapped_column(String(32))  # never goes back
+    # A person's lock: while it is there, new runs wait.
+    locked_at: Mapped[datetime | None]
+    locked_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"), index=True)
+    lock_reason: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[created]
 
 

@@ -82,6 +82,18 @@ EVENTS: dict[str, LazyString] = {
     "applied": _l("Applied"),
     "planned_and_finished": _l("Nothing to change"),
     "resumed": _l("Taken over by a new runner"),
+    "stop_requested": _l("Stop at once asked for"),
+    "stopped": _l("Terraform was killed, what there is was taken in"),
+    "runner_lost": _l("The runner does not answer"),
+    "killed_hung_runner": _l("The hung runner was ended"),
+    "took_over": _l("Taken over from the former runner"),
+    "adopted": _l("Servers begun before were adopted"),
+    "state_taken_in": _l("State that could not be saved was taken in"),
+    "state_refused": _l("A left-over state was kept aside: it does not follow the newest one"),
+    "again": _l("Going on with what is left"),
+    "interrupted": _l("Interrupted"),
+    "retry_of": _l("Asked for again after"),
+    "retried": _l("Asked for again as"),
 }
 ROLES: dict[str, LazyString] = {
     Role.ADMINISTRATOR: _l("Administrator"),

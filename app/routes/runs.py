@@ -5,13 +5,13 @@ import re
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from app.domain.permissions import Permission
-from app.domain.run_state import FINAL, RunKind, RunState
+from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
 from app.extensions import db
 from app.models import PlanChange, Run
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
-from app.services import overview, runs, servers, settings
+from app.services import overview, retries, runs, servers, settings
 from app.services.actor import Actor
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
@@ -52,6 +52,8 @@ def _may(actor: Actor, run: Run) -> dict[str, bool]:
         and (actor.can(Permission.APPROVE) or (asked and run.created_by_id == actor.user_id)),
         "discard": own and run.state == RunState.PLANNED,
         "cancel": own and run.state not in FINAL and run.state != RunState.PLANNED and run.cancel_requested_at is None,
+        "stop": own and run.state in RUNNING and run.cancel_requested_at is not None and run.stop_requested_at is None and actor.can(Permission.STOP_NOW),
+        "repeat": own and retries.possible(run) and actor.can(Permission.CHANGE if run.kind == RunKind.CHANGE else Permission.DELETE),
         "retry": own and run.state == RunState.ERRORED and run.kind == RunKind.CREATE and actor.can(Permission.CREATE),
     }
 
@@ -130,6 +132,22 @@ def approve(run_id: int) -> Response:
 def discard(run_id: int) -> Response:
     with unit_of_work() as uow:
         runs.discard(uow, current_actor(), run_id, _comment())
+    return go(url_for(".detail", run_id=run_id))
+
+
+@bp.post("/runs/<int:run_id>/retry")
+@needs(Permission.VIEW)
+def retry(run_id: int) -> Response:
+    with unit_of_work() as uow:
+        accepted = retries.retry(uow, current_actor(), run_id)
+    return go(url_for(".detail", run_id=accepted.run.id))
+
+
+@bp.post("/runs/<int:run_id>/stop")
+@needs(Permission.STOP_NOW)
+def stop(run_id: int) -> Response:
+    with unit_of_work() as uow:
+        runs.stop(uow, current_actor(), run_id)
     return go(url_for(".detail", run_id=run_id))
 
 

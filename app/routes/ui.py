@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -170,6 +170,15 @@ def duration(seconds: int) -> str:
     return str(ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1)))
 
 
+def lapse(time: timedelta) -> str:
+    """Return a short span of time, the same in every language: 0.2 s, 48 s, 3:07, 2:04:10."""
+    seconds = time.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    return f"{hours}:{minutes % 60:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"
+
+
 def address(server: Server) -> str:
     """Return the address people use: the first one reported, else the one given out."""
     given = [str(nic.get("ip") or "") for nic in server.nics]
@@ -197,5 +206,5 @@ def init_app(app: Flask) -> None:
         unread_count=unread_count, run_title=run_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (iso, day, clock, gib, plain, duration, address, disk_gib):
+    for function in (iso, day, clock, gib, plain, duration, lapse, address, disk_gib):
         jinja.filters[function.__name__] = function

@@ -105,9 +105,30 @@ def adopt(context: RunContext, phase: str) -> list[str]:
     return adopted
 
 
-def into_state(context: RunContext, slug: str, identity: str, phase: str) -> None:
+def know(context: RunContext, phase: str) -> None:
+    """After a kill: wait until Proxmox works on none of our VMIDs, then take what is there into the state, unchanged.
+
+    What Terraform was killed over is unfinished, whether the state has it or not: nobody may take it for a server that
+    was made, and a delete finds it.
+    """
+    context.note("stopped", key=phase)
+    context.say("Terraform was killed; waiting for what Proxmox has begun, then taking it in")
+    before = states.instances(context.state.read().body)
+    with context.proxmox() as client:
+        resources = preflight.wait_quiet(context, client)
+        for target in context.facts.servers:
+            guest, instance = resources.guest(target.vmid), before.get(target.slug)
+            if guest is None or (instance is not None and not instance.tainted and target.slug in context.done):
+                continue
+            if instance is None and preflight.is_ours(client, guest, target):
+                into_state(context, target.slug, f"{guest.node_name}/{guest.vmid}", f"import-{phase}-{target.vmid}", anyway=True)
+            if target.slug not in context.done:
+                context.unfinished.add(target.slug)
+
+
+def into_state(context: RunContext, slug: str, identity: str, phase: str, *, anyway: bool = False) -> None:
     """Import one VM into the state, so that a delete can remove it. Raises RunFailed."""
-    if context.run_terraform(command.import_(slug, identity), phase, log=False) != 0:
+    if context.run_terraform(command.import_(slug, identity), phase, log=False, anyway=anyway) != 0:
         if context.reason == "fenced":
             raise Fenced("while importing")
         raise RunFailed("import_failed", server=slug)

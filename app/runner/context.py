@@ -45,7 +45,7 @@ class RunContext:
         self.run_id, self.fence, self.facts = claimed.run_id, claimed.fence, claimed.run
         self.folder = get_settings().data_dir / "runs" / str(self.run_id)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.reason: str | None = None  # why Terraform was told to stop: cancel, lease, fenced, deadline
+        self.reason: str | None = None  # why Terraform was told to stop: cancel, stop (killed), lease, fenced, deadline
         self.lock_fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self.keeper = Keeper(self.lock_fd)
         self._reason_lock = threading.Lock()
@@ -54,17 +54,22 @@ class RunContext:
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
         self._lines = 0
         self.done: set[str] = set()
+        self.unfinished: set[str] = set()  # slugs of VMs in the state that Terraform was killed over
 
     @property
     def slugs(self) -> list[str]:
         return [t.slug for t in self.facts.servers]
 
     def stop(self, reason: str) -> None:
-        """Have Terraform told to stop, once; the first reason stays, but a lost fence outweighs all."""
+        """Have Terraform told to stop, once; the first reason stays, but "stop" outweighs a cancel and a lost fence all."""
         with self._reason_lock:
-            if self.reason is None or reason == "fenced":
+            again = reason == self.reason
+            if self.reason is None or reason == "fenced" or (reason == "stop" and self.reason == "cancel"):
                 self.reason = reason
-        self.keeper.stop()
+        if reason != "stop":
+            self.keeper.stop()
+        elif not again:
+            self.keeper.stop(kill=True)
 
     def told_to_stop(self) -> bool:
         """True once somebody gave a reason; other threads do."""
@@ -103,12 +108,12 @@ class RunContext:
         return True
 
     # ---------------------------------------------------------------- Terraform
-    def run_terraform(self, argv: list[str], phase: str, log: bool = True, total: int | None = None) -> int:
-        """Run Terraform to its end with its output going to the log as it comes; -1 when told not to begin.
+    def run_terraform(self, argv: list[str], phase: str, log: bool = True, total: int | None = None, *, anyway: bool = False) -> int:
+        """Run Terraform to its end with its output going to the log as it comes; -1 when told not to begin (unless `anyway`).
 
         Raises KeeperGone, Fenced.
         """
-        if self.told_to_stop():
+        if self.told_to_stop() and not anyway:
             return -1
         out = self.folder / f"{phase}.out"
         out.touch(mode=0o600)
@@ -117,8 +122,8 @@ class RunContext:
         poll.register(tail.fd, select.POLLIN)
         poll.register(self.keeper.sock, select.POLLIN)
         self.keeper.start(argv, self.folder, self._environment(), phase)
-        if self.told_to_stop():  # meanwhile
-            self.keeper.stop()
+        if self.told_to_stop() and not anyway:  # meanwhile
+            self.keeper.stop(kill=self.reason == "stop")
         code: int | None = None
         try:
             while code is None:

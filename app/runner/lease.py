@@ -18,14 +18,14 @@ from app.services.runs import CANCEL_CHANNEL
 _RENEW = """
 update run_lease l set renewed_at = clock_timestamp(), host = %s, boot_id = %s, pid = %s, pid_start = %s
   from run r where l.run_id = %s and l.fence = %s and r.id = l.run_id and r.fence = l.fence
-returning r.cancel_requested_at is not null
+returning case when r.stop_requested_at is not null then 'stop' when r.cancel_requested_at is not null then 'cancel' else '' end
 """
 # Short: a lease that waits for a lock is a lease that is not renewed.
 _OPTIONS = "-c statement_timeout=2000 -c lock_timeout=2000 -c application_name=runner-lease"
 
 
 class Lease:
-    """Renews until `close`; calls `on_stop` with "cancel", "lease" (could not renew for 15 s), "deadline" or "fenced"."""
+    """Renews until `close`; calls `on_stop` with "cancel", "stop" (at once), "lease" (could not renew for 15 s), "deadline" or "fenced"."""
 
     def __init__(self, run_id: int, fence: int, on_stop: Callable[[str], None], deadline_s: float) -> None:
         self.run_id, self.fence, self.on_stop = run_id, fence, on_stop
@@ -56,7 +56,7 @@ class Lease:
                     self.on_stop("fenced")
                     return
                 if answer:
-                    self.on_stop("cancel")
+                    self.on_stop(answer)
                 last, renewed = began, True
             except psycopg2.Error:
                 self._drop()
@@ -68,8 +68,8 @@ class Lease:
                 self._drop()
                 return
 
-    def _renew(self) -> bool | None:
-        """Renew; returns whether a cancel is asked for, None when the fence is no longer ours."""
+    def _renew(self) -> str | None:
+        """Renew; returns "cancel" or "stop" when that is asked for, None when the fence is no longer ours."""
         if self._connection is None:
             self._connection = psycopg2.connect(
                 self._dsn, connect_timeout=2, options=_OPTIONS, keepalives_idle=5, keepalives_interval=2,
@@ -81,7 +81,7 @@ class Lease:
         with self._connection.cursor() as cursor:
             cursor.execute(_RENEW, (*self._identity, self.run_id, self.fence))
             row = cursor.fetchone()
-        return bool(row[0]) if row else None
+        return str(row[0]) if row else None
 
     def _wait(self, seconds: float) -> bool:
         """Wait for the next renewal, a notification or the end; True at the end."""

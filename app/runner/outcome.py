@@ -103,7 +103,7 @@ def _seen(context: RunContext, careful: bool) -> dict[str, Seen] | None:
                 if guest is None or not ours:
                     out[target.slug] = Seen(exists=False)
                     continue
-                complete = instance is not None and not instance.tainted
+                complete = instance is not None and not instance.tainted and target.slug not in context.unfinished
                 addresses = instance.addresses if instance else ()
                 out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
             return out

@@ -170,7 +170,9 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     if code == 0 and applied:
         outcome.applied(context)
         return DONE
-    if context.reason == "cancel":
+    if context.reason in ("cancel", "stop"):
+        if context.reason == "stop" and applied:
+            adoption.know(context, phase)
         outcome.canceled(context, phase)
         return DONE
     if context.reason == "deadline":

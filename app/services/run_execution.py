@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from app.adapters import crypto
 from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
@@ -34,13 +35,7 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
     resumed = run.state in RUNNING
     if resumed:
         # A second statement: a subselect in the first would read the snapshot from before the row lock.
-        alive = uow.session.scalar(
-            select(RunLease.fence).where(
-                RunLease.run_id == run.id, RunLease.fence == run.fence,
-                RunLease.renewed_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, LEASE_DEAD_S),
-            )
-        )  # fmt: skip
-        if alive is not None:
+        if lease_is_fresh(uow.session, run):
             return None
         run.resumes += 1
         if run.resumes > MAX_RESUMES:
@@ -59,6 +54,15 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
     new = {RunState.PLAN_QUEUED: RunState.PLANNING, RunState.APPLY_QUEUED: RunState.APPLYING}.get(run.state, run.state)
     runs.transition(uow, run, new, resumed=resumed)
     return Claim(run.id, run.fence, resumed)
+
+
+def lease_is_fresh(session: Session, run: Run) -> bool:
+    """True while the run's present runner was heard of within LEASE_DEAD_S."""
+    fresh = select(RunLease.fence).where(
+        RunLease.run_id == run.id, RunLease.fence == run.fence,
+        RunLease.renewed_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, LEASE_DEAD_S),
+    )  # fmt: skip
+    return session.scalar(fresh) is not None
 
 
 def release(uow: UnitOfWork, claimed: Claim) -> None:

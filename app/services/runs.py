@@ -17,7 +17,7 @@ from app.errors import Forbidden, NotFound, RunStateConflict
 from app.log import get_logger
 from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder, User
 from app.schemas.page import Page, decode_cursor, encode_cursor
-from app.services import audit, notifications
+from app.services import audit, notifications, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch
 from app.services.uow import UnitOfWork
@@ -139,7 +139,8 @@ def _owners(user_ids: Iterable[int]) -> str:
 def facts(run: Run) -> dict[str, Any]:
     """What a `run` event carries."""
     return {
-        "id": run.id, "task_id": str(run.task_id), "version": run.version, "state": run.state.value, "kind": run.kind.value,
+        "id": run.id, "task_id": str(run.task_id), "workspace": run.workspace_id, "version": run.version, "state": run.state.value,
+        "kind": run.kind.value,
         "names": run.names[:5], "count": len(run.names), "done": run.progress_done, "total": run.progress_total,
         "log_bytes": run.log_bytes, "waiting_for": run.waiting_for,
     }  # fmt: skip
@@ -280,16 +281,23 @@ def _ring_next_for_slots(uow: UnitOfWork) -> None:
         uow.ring(TaskName.RUN, [str(waiting.task_id)], waiting.task_id)
 
 
-def promote(uow: UnitOfWork, workspace_id: int) -> Run | None:
-    """Begin the workspace's oldest waiting run when no other is active and no action works on its servers."""
+def hold_line(uow: UnitOfWork, workspace_id: int) -> None:
+    """Let nobody else begin a run of the workspace before this transaction ends."""
     uow.session.execute(text("select pg_advisory_xact_lock(77002, :w)"), {"w": workspace_id})
+
+
+def promote(uow: UnitOfWork, workspace_id: int) -> Run | None:
+    """Begin the workspace's oldest waiting run when no other is active, nobody has locked it and no action works on its servers."""
+    hold_line(uow, workspace_id)
     active = uow.session.scalar(select(Run).where(Run.workspace_id == workspace_id, Run.state.in_(ACTIVE)))
+    oldest = select(Run.id).where(Run.workspace_id == workspace_id, Run.state == RunState.PENDING).order_by(Run.id).limit(1)
+    # Whoever has locked that run now (a cancel) will want the line next: nobody waits for both. He promotes, or the sweeper.
     waiting = uow.session.scalar(
-        select(Run).where(Run.workspace_id == workspace_id, Run.state == RunState.PENDING).order_by(Run.id).limit(1).with_for_update(key_share=True)
+        select(Run).where(Run.id == oldest.scalar_subquery(), Run.state == RunState.PENDING).with_for_update(key_share=True, skip_locked=True)
     )
     if waiting is None:
         return None
-    blocker = {"code": "waiting_for_run", "args": {"run": active.id}} if active else _busy_action(uow, waiting)
+    blocker = {"code": "waiting_for_run", "args": {"run": active.id}} if active else _person(uow, waiting) or _busy_action(uow, waiting)
     if blocker:
         if waiting.waiting_for != blocker:
             waiting.waiting_for = blocker
@@ -298,6 +306,12 @@ def promote(uow: UnitOfWork, workspace_id: int) -> Run | None:
     transition(uow, waiting, RunState.PLAN_QUEUED)
     claim_servers(uow, waiting)
     return waiting
+
+
+def _person(uow: UnitOfWork, run: Run) -> dict[str, Any] | None:
+    held = workspaces.person_lock(uow.session, run.workspace_id)
+    # One line of bounded length: lists of runs show it too.
+    return {"code": "waiting_for_unlock", "args": {"reason": " ".join(held.reason.split())[:200], "by": held.by}} if held else None
 
 
 def _busy_action(uow: UnitOfWork, run: Run) -> dict[str, Any] | None:
@@ -386,6 +400,25 @@ def cancel(uow: UnitOfWork, actor: Actor, run_id: int) -> Run:
     else:
         run_settlement.drop_unmade(uow, run)
         transition(uow, run, RunState.CANCELED, by=actor.username)
+    return run
+
+
+def stop(uow: UnitOfWork, actor: Actor, run_id: int) -> Run:
+    """Have the Terraform of a run killed whose cancel takes too long; what there is is taken in, unfinished.
+
+    Raises Forbidden, and RunStateConflict unless a cancel was asked for and the run still works.
+    """
+    actor.need(Permission.STOP_NOW)
+    run = _seen_and_locked(uow, actor, run_id)
+    _may_change(actor, run)
+    if run.state not in RUNNING or run.cancel_requested_at is None:
+        raise RunStateConflict(state=run.state.value, wanted="stop")
+    if run.stop_requested_at is None:
+        run.stop_requested_at = uow.session.scalar(select(func.clock_timestamp()))
+        add_event(uow, run, "stop_requested", "stop_requested", by=actor.username)
+        audit.record(uow, actor, "run.stop", "run", run.id, ", ".join(run.names[:5]))
+    uow.session.execute(text("select pg_notify(:channel, :run)"), {"channel": CANCEL_CHANNEL, "run": str(run.id)})
+    touch(uow, run)
     return run
 
 

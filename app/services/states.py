@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -95,16 +97,20 @@ def serial_of(body: bytes | None) -> int | None:
     return int(json.loads(body)["serial"]) if body else None
 
 
+def server_items(body: bytes | None) -> Iterator[dict[str, Any]]:
+    """Yield the server instances of a state as Terraform wrote them."""
+    for resource in json.loads(body or b"{}").get("resources", []):
+        if resource.get("type") == "proxmox_virtual_environment_vm" and resource.get("mode") == "managed":
+            yield from resource.get("instances", [])
+
+
 def instances(body: bytes | None) -> dict[str, Instance]:
     """Return the server instances of a state by for_each key."""
     out: dict[str, Instance] = {}
-    for resource in json.loads(body or b"{}").get("resources", []):
-        if resource.get("type") != "proxmox_virtual_environment_vm" or resource.get("mode") != "managed":
-            continue
-        for item in resource.get("instances", []):
-            key, attributes = str(item.get("index_key", "")), item.get("attributes") or {}
-            found = [a for group in attributes.get("ipv4_addresses") or [] for a in group if not a.startswith("127.")]
-            out[key] = Instance(
-                key, attributes.get("vm_id"), attributes.get("node_name"), item.get("status") == "tainted", tuple(found)
-            )
+    for item in server_items(body):
+        key, attributes = str(item.get("index_key", "")), item.get("attributes") or {}
+        found = [a for group in attributes.get("ipv4_addresses") or [] for a in group if not a.startswith("127.")]
+        out[key] = Instance(
+            key, attributes.get("vm_id"), attributes.get("node_name"), item.get("status") == "tainted", tuple(found)
+        )
     return out

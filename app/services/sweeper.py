@@ -14,7 +14,7 @@ from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunState
 from app.domain.tasks import Queue, TaskName
 from app.log import get_logger
 from app.models import Run, RunLease, Server, SlotHolder
-from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings
+from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings, state_history
 from app.services.uow import UnitOfWork, unit_of_work
 
 log = get_logger(__name__)
@@ -106,7 +106,7 @@ def expire_planned(uow: UnitOfWork) -> None:
 
 
 def free_leftovers(uow: UnitOfWork) -> None:
-    """Give back what ended runs still hold, reservations after quarantine, and old keys."""
+    """Give back what ended runs still hold, reservations after quarantine, old keys and old states."""
     ended = select(Run.id).where(Run.state.in_(FINAL))
     for holder in uow.session.scalars(select(SlotHolder).where(SlotHolder.run_id.in_(ended))):
         log.error("slot_leaked", run_id=holder.run_id, resource=holder.resource)
@@ -117,3 +117,4 @@ def free_leftovers(uow: UnitOfWork) -> None:
         run_settlement.tell(uow, server)
     reservations.expire(uow)
     idempotency.forget_old(uow)
+    state_history.prune(uow)

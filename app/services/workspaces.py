@@ -1,23 +1,96 @@
-"""Workspaces: one Terraform state with 1..N servers, and the inputs it is planned from."""
+"""Workspaces: one Terraform state with 1..N servers, who may see them, and the inputs they are planned from."""
 
 import secrets
 import string
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.adapters.terraform.tfvars import Defaults, DiskInput, NicInput, ServerInput, render
+from app.domain.permissions import Permission
 from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
-from app.models import Cluster, Run, Server, Template, Workspace
+from app.errors import NotFound
+from app.models import Cluster, Run, Server, Template, User, Workspace
+from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
+from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
 # Not by size: a value that follows the disk would show up as a change of its own in every resize.
 CLONE_TIMEOUT_S = 3600
 
+
+# ---------------------------------------------------------------- reading
+def visible(query: Any, actor: Actor) -> Any:
+    """Narrow a query over workspaces to what the actor may see: those with a server of one's own, or all."""
+    if actor.can(Permission.VIEW_ALL):
+        return query
+    # Deleted servers too: what became of them stands in the state's history.
+    return query.where(exists().where(Server.workspace_id == Workspace.id, Server.owner_id == actor.user_id))
+
+
+def get(session: Session, actor: Actor, name: str) -> Workspace:
+    """Return a workspace. Raises NotFound, also for what the actor may not see."""
+    workspace: Workspace | None = session.scalar(visible(select(Workspace).where(Workspace.name == name), actor))
+    if workspace is None:
+        raise NotFound(kind="workspace", name=name)
+    return workspace
+
+
+def list_page(
+    session: Session, actor: Actor, q: str = "", limit: int | None = None, cursor: str | None = None
+) -> Page[Workspace]:
+    """Return workspaces by name; `q` is a part of it."""
+    query = visible(select(Workspace), actor)
+    if q:
+        query = query.where(Workspace.name.icontains(q, autoescape=True))
+    if after := decode_cursor(cursor, str, int):
+        query = query.where(tuple_(Workspace.name, Workspace.id) > tuple_(*after))
+    size = clamp(limit)
+    rows = session.scalars(query.order_by(Workspace.name, Workspace.id).limit(size + 1)).all()
+    return Page(rows[:size], encode_cursor(rows[size - 1].name, rows[size - 1].id) if len(rows) > size else None)
+
+
+def servers(session: Session, actor: Actor, workspace: Workspace) -> list[Server]:
+    """Return the workspace's servers that the actor may see, by name."""
+    query = select(Server).where(Server.workspace_id == workspace.id, Server.deleted_at.is_(None)).order_by(Server.name)
+    if not actor.can(Permission.VIEW_ALL):
+        query = query.where(Server.owner_id == actor.user_id)
+    return list(session.scalars(query))
+
+
+def server_counts(session: Session, ids: Sequence[int]) -> dict[int, int]:
+    """Return how many servers these workspaces have."""
+    alive = select(Server.workspace_id, func.count()).where(Server.workspace_id.in_(ids), Server.deleted_at.is_(None))
+    return {row[0]: row[1] for row in session.execute(alive.group_by(Server.workspace_id))}
+
+
+@dataclass(frozen=True)
+class PersonLock:
+    """Who has locked a workspace, why and since when."""
+
+    by: str
+    reason: str
+    since: datetime
+
+
+def person_lock(session: Session, workspace_id: int) -> PersonLock | None:
+    """Return the lock that a person holds; None when nobody has locked the workspace."""
+    # Columns, not the object: what was loaded before a lock was waited for may be old.
+    row = session.execute(
+        select(User.username, Workspace.lock_reason, Workspace.locked_at)
+        .select_from(Workspace)
+        .outerjoin(User, User.id == Workspace.locked_by_id)
+        .where(Workspace.id == workspace_id)
+    ).first()
+    return PersonLock(row[0] or "—", row[1] or "", row[2]) if row and row[2] else None
+
+
+# ---------------------------------------------------------------- runs
 
 def new(workspace_id: int, project_id: int, cluster: Cluster, name: str) -> Workspace:
     """Return a workspace named after its first server; it is not written yet."""

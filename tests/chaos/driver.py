@@ -106,7 +106,10 @@ def cancel(world: World, who: str) -> str:
     if not runs:
         return create(world, who)
     run_id = world.rng.choice(sorted(r["id"] for r in runs))
-    return f"cancel run {run_id}: {ask(world, world.people[who], 'POST', f'/api/runs/{run_id}/cancel', {}).status}"
+    said = f"cancel run {run_id}: {ask(world, world.people[who], 'POST', f'/api/runs/{run_id}/cancel', {}).status}"
+    if world.rng.random() < 0.3:
+        said += f", stop it: {ask(world, world.people['olga'], 'POST', f'/api/runs/{run_id}/stop', {}).status}"
+    return said
 
 
 def decide(world: World, who: str) -> str:

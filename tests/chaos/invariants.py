@@ -1,14 +1,18 @@
 """What must be true once a round has settled: checked against the simulated cluster itself, not against our tables alone."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.world import World, descendants, processes
-from tests.stack import eventually
+from tests.stack import ROOT, eventually
 
 FINAL = "('applied', 'planned_and_finished', 'errored', 'canceled', 'discarded')"
+REPLANNED = 3  # workspaces a round
 RUN_PROCESSES = ("terraform", "terraform-provider")
 Check = Callable[[World, dict[int, dict[str, Any]]], Iterator[str]]
 
@@ -58,7 +62,7 @@ def rows_and_proxmox_agree(world: World, vms: dict[int, dict[str, Any]]) -> Iter
         found = []
         for name, vmid, status, node, cores, memory in world.sql(
             "select s.name, s.vmid, s.status, s.node_name, s.cores, s.memory_mib from server s join run r on r.id = s.run_id "
-            "where s.deleted_at is null and r.state = 'applied' and s.status in ('running', 'stopped')"
+            "where s.deleted_at is null and r.state = 'applied' and s.status in ('running', 'stopped', 'unknown')"
         ):
             vm = now.get(vmid)
             if vm is None or vmid in world.tampered:
@@ -139,6 +143,33 @@ def logs_have_no_hole(world: World, _vms: dict[int, dict[str, Any]]) -> Iterator
     )
 
 
+def a_new_plan_changes_nothing(world: World, _vms: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """State, rows and Proxmox agree to the last attribute: Terraform finds nothing to do in the workspaces used last."""
+    rows = world.sql(
+        f"select distinct on (r.workspace_id) r.workspace_id, r.kind, r.state, r.finished_at from run r where r.state in {FINAL} "
+        "and exists (select 1 from server s where s.workspace_id = r.workspace_id and s.deleted_at is null and s.in_state) "
+        "order by r.workspace_id, r.id desc"
+    )
+    spoilt = {row[0] for row in world.sql("select workspace_id from server where vmid in (" + ", ".join(map(str, [0, *world.tampered])) + ")")}
+    # What a change that failed or was stopped left half done stays visible until somebody repeats it.
+    asked = [r for r in rows if r[0] not in spoilt and (r[1] == "create" or r[2] not in ("errored", "canceled"))]
+    chosen = [str(r[0]) for r in sorted(asked, key=lambda r: r[3], reverse=True)[:REPLANNED]]
+    if not chosen:
+        return
+    simulator = world.stack.info["simulator"]
+    secret = Path(simulator["token_file"]).read_text(encoding="utf-8").strip()
+    access = {"PROXMOX_VE_API_TOKEN": f"{simulator['token_id']}={secret}", "SSL_CERT_FILE": simulator["ca_file"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.replan", *chosen], cwd=ROOT, env=world.stack.env, input=json.dumps(access), capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        yield f"cannot plan: {done.stderr[-600:]}"
+        return
+    for workspace_id, found in json.loads(done.stdout.splitlines()[-1]).items():
+        yield from (f"workspace {workspace_id}: {change}" for change in found)
+
+
 def no_process_is_left_over(world: World, _vms: dict[int, dict[str, Any]]) -> Iterator[str]:
     """When no run is open no runner, keeper, Terraform or provider lives."""
     def left() -> dict[int, str]:
@@ -156,7 +187,7 @@ def no_process_is_left_over(world: World, _vms: dict[int, dict[str, Any]]) -> It
 CHECKS: tuple[Check, ...] = (
     accepted_requests_have_ended, ours_are_there_once_and_nothing_else, rows_and_proxmox_agree, foreign_guests_are_untouched,
     applied_runs_made_what_they_planned, nothing_is_held_by_nobody, each_run_ended_once_and_told_each_once, logs_have_no_hole,
-    no_process_is_left_over,
+    a_new_plan_changes_nothing, no_process_is_left_over,
 )  # fmt: skip
 
 

@@ -52,15 +52,20 @@ def a_server(browser: object, stack: object, api: object) -> tuple[str, int]:
     return name, int(body["run_id"])
 
 
+@pytest.fixture(scope="module")
+def its_workspace(a_server: tuple[str, int], api: Api) -> str:
+    return str(api.get(f"/api/workspaces?q={a_server[0]}")["items"][0]["name"])
+
+
 @pytest.mark.parametrize(("theme", "width", "language"), [("light", 1440, "en"), ("dark", 390, "ko")])
 def test_no_page_has_an_axe_violation_or_scrolls_sideways(
-    open_browser: NewContext, base_url: str, a_server: tuple[str, int], theme: str, width: int, language: str
+    open_browser: NewContext, base_url: str, a_server: tuple[str, int], its_workspace: str, theme: str, width: int, language: str
 ) -> None:
     context = open_browser(viewport={"width": width, "height": 844}, locale=language, reduced_motion="reduce")
     context.add_cookies([{"name": "theme", "value": theme, "url": base_url}])
     page = context.new_page()
     faults = []
-    for path in (*PAGES, f"/servers/{a_server[0]}", f"/runs/{a_server[1]}"):
+    for path in (*PAGES, f"/servers/{a_server[0]}", f"/runs/{a_server[1]}", f"/workspaces/{its_workspace}"):
         live(page, path)
         faults += [f"{path} {fault}" for fault in violations(page)]
         if page.evaluate("document.documentElement.scrollWidth") > width:
@@ -80,7 +85,9 @@ def test_open_menus_and_dialogs_have_no_axe_violation(open_browser: NewContext, 
     assert not violations(page)
 
 
-def test_korean_pages_hold_no_english_sentence(open_browser: NewContext, base_url: str, a_server: tuple[str, int], api: Api, stack: Stack) -> None:
+def test_korean_pages_hold_no_english_sentence(
+    open_browser: NewContext, base_url: str, a_server: tuple[str, int], its_workspace: str, api: Api, stack: Stack
+) -> None:
     stack.control("fail", method="POST", suffix="/clone", status=500, message="xyz", times=1)
     failed = api.create(fresh("broken"))["run_id"]
     api.wait_run(failed, "errored")
@@ -90,7 +97,7 @@ def test_korean_pages_hold_no_english_sentence(open_browser: NewContext, base_ur
     context.add_cookies([{"name": "language", "value": "ko", "url": base_url}])
     page = context.new_page()
     faults = []
-    for path in (*PAGES, f"/servers/{a_server[0]}", *(f"/runs/{run}" for run in (a_server[1], failed, waiting)), "/servers?q=none-such"):
+    for path in (*PAGES, f"/servers/{a_server[0]}", *(f"/runs/{run}" for run in (a_server[1], failed, waiting)), f"/workspaces/{its_workspace}", "/servers?q=none-such"):
         live(page, path)
         faults += [f"{path}: {text}" for text in english(page)]
     page.get_by_role("button", name="알림", exact=True).click()

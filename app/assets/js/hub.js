@@ -1,6 +1,6 @@
 // Owns the EventSource. Ports (tabs) tell it their topics and the last id their page was rendered at; a ring of recent
 // events closes the gap between rendering a page and joining the stream.
-const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'reset'];
+const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'workspace', 'reset'];
 const RING = 2000;
 
 const order = (a, b) => {

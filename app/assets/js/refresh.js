@@ -1,5 +1,5 @@
 // Parts of a page that follow events: data-live="run action" names the types, data-live-id the object (all, when
-// missing), data-live-src where the part is fetched from. Events carry numbers only; words come with the part.
+// missing), data-live-workspace whatever concerns that workspace, data-live-src where the part is fetched from. Events carry numbers only; words come with the part.
 import htmx from 'htmx.org';
 
 import { $$, on, throttle } from './dom.js';
@@ -32,7 +32,8 @@ function kept(node) {
 
 function concerns(node, type, data) {
   if (!node.dataset.live.split(' ').includes(type)) return false;
-  const { liveId, liveServer } = node.dataset;
+  const { liveId, liveServer, liveWorkspace } = node.dataset;
+  if (liveWorkspace) return String(data.workspace) === liveWorkspace;
   if (type === 'run' && liveServer) return (data.names ?? []).includes(liveServer);
   if (type === 'action' && liveServer) return data.server === liveServer || String(data.server) === liveId;
   if (liveId && String(data.id) !== liveId) return false;
@@ -41,7 +42,7 @@ function concerns(node, type, data) {
 
 const pending = new Map();
 
-for (const type of ['server', 'run', 'action', 'cluster', 'notification', 'notification-read']) {
+for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'notification', 'notification-read']) {
   on(type, data => {
     for (const node of $$('[data-live]')) {
       if (!concerns(node, type, data)) continue;

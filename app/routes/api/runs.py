@@ -6,10 +6,11 @@ from app.domain.permissions import Permission
 from app.extensions import db
 from app.routes.access import current_actor, needs
 from app.routes.api import answer, page
+from app.routes.api.servers import accept
 from app.routes.parse import body, query
 from app.schemas.page import clamp
 from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json
-from app.services import runs
+from app.services import retries, runs
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
 
@@ -70,4 +71,21 @@ def cancel(run_id: int) -> Response:
     body(Comment, optional=True)
     with unit_of_work() as uow:
         runs.cancel(uow, current_actor(), run_id)
+    return _state(run_id)
+
+
+@bp.post("/<int:run_id>/retry")
+@needs(Permission.VIEW)
+def retry(run_id: int) -> Response:
+    body(Comment, optional=True)
+    actor = current_actor()
+    return accept(lambda uow: retries.retry(uow, actor, run_id))
+
+
+@bp.post("/<int:run_id>/stop")
+@needs(Permission.STOP_NOW)
+def stop(run_id: int) -> Response:
+    body(Comment, optional=True)
+    with unit_of_work() as uow:
+        runs.stop(uow, current_actor(), run_id)
     return _state(run_id)

@@ -1,0 +1,61 @@
+"""Stop now: the second press kills Terraform, and what there is by then is known, unfinished, and can be deleted."""
+
+from tests.stack import Api, Stack, eventually
+
+
+def begun(stack: Stack, api: Api, name: str) -> tuple[int, list[str]]:
+    """Begin a batch of clones that take long; returns its run and servers."""
+    stack.control("time", clone_seconds=6)
+    body = api.create(name, count=3)
+    eventually(lambda: sum(vm["lock"] == "clone" and vm["name"] in body["servers"] for vm in stack.vms().values()) >= 2, 60, "clones have begun")
+    return body["run_id"], body["servers"]
+
+
+def test_stop_comes_after_cancel_and_needs_its_permission(stack: Stack, admin: Api, developer: Api) -> None:
+    run_id, _ = begun(stack, developer, "first-cancel")
+    assert admin.post(f"/api/runs/{run_id}/stop").status == 409
+    assert developer.post(f"/api/runs/{run_id}/cancel").status == 202
+    refused = developer.post(f"/api/runs/{run_id}/stop")
+    assert (refused.status, refused.json["code"]) == (403, "forbidden") and "stop_now" in refused.text
+    run = developer.wait_run(run_id, "canceled", "applied")
+    assert "stopped" not in [e["name"] for e in run["events"]]
+    assert admin.post(f"/api/runs/{run_id}/stop").status == 409
+
+
+def test_what_terraform_was_killed_over_is_known_and_can_be_deleted(stack: Stack, admin: Api) -> None:
+    run_id, names = begun(stack, admin, "cut-short")
+    assert admin.post(f"/api/runs/{run_id}/cancel").status == 202
+    assert admin.post(f"/api/runs/{run_id}/stop").status == 202
+    assert admin.post(f"/api/runs/{run_id}/stop").status == 202, "a third press changes nothing"
+    run = admin.wait_run(run_id, "canceled", timeout_s=60)
+    events = [e["name"] for e in run["events"]]
+    assert events.count("stop_requested") == events.count("stopped") == 1
+    assert "Terraform was killed" in admin.log(run_id)
+
+    ours = {vm["name"]: vm for vm in stack.vms().values() if vm["name"] in names}
+    rows = {s["name"]: s for s in admin.get("/api/servers?q=cut-short")["items"]}
+    assert ours and set(ours) == set(rows), "each VM that was begun is on the list, and nothing else"
+    assert {row["status"] for row in rows.values()} == {"failed"}
+    assert not any(vm["lock"] for vm in ours.values())
+    assert stack.sql("select count(*) from slot") == [(0,)]
+
+    for name in rows:
+        deleted = admin.wait_run(admin.delete(name)["run_id"], "applied")
+        assert [c["action"] for c in deleted["changes"]] == ["delete"]
+    assert not [vm for vm in stack.vms().values() if vm["name"] in names]
+    assert admin.get("/api/servers?q=cut-short")["items"] == []
+
+
+def test_a_stopped_deletion_leaves_servers_that_can_be_deleted_again(stack: Stack, admin: Api) -> None:
+    [name] = admin.made("half-gone")
+    stack.control("network", latency=1.5)
+    run_id = admin.delete(name)["run_id"]
+    admin.wait_run(run_id, "applying", "applied")
+    assert admin.post(f"/api/runs/{run_id}/cancel").status in (202, 409)
+    admin.post(f"/api/runs/{run_id}/stop")
+    stack.control("reset")
+    run = admin.wait_run(run_id, "canceled", "applied")
+    if run["state"] == "canceled":
+        admin.wait_run(admin.delete(name)["run_id"], "applied")
+    assert not [vm for vm in stack.vms().values() if vm["name"] == name]
+    assert admin.call("GET", f"/api/servers/{name}").status == 404
