@@ -78,6 +78,8 @@ MESSAGES: dict[str, LazyString] = {
     "plan_changed": _l("The stored plan is not the one that was approved. Nothing was changed."),
     "state_save_failed": _l("Terraform could not save its state."),
     "state_locked": _l("Another Terraform holds the state."),
+    "keeper_gone": _l("The process that looks after Terraform was killed."),
+    "state_malformed": _l("This is no state that Terraform wrote, or it is larger than 32 MiB."),
     "state_refused": _l("The state does not follow the newest version; it was kept aside."),
     "vmid_foreign": _l("VMID %(vmid)s, reserved for %(server)s, belongs to another guest: %(found)s. It was not touched."),
     "vmid_taken": _l("VMID %(vmid)s was taken by somebody else meanwhile. Nothing was overwritten."),
