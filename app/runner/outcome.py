@@ -1,5 +1,6 @@
 """How a run ends: what Proxmox shows at the end, and the last transaction."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from app.adapters.terraform import events, workdir
 from app.domain import failures
 from app.domain.run_state import RunState
 from app.domain.server_status import ServerStatus
-from app.errors import ProxmoxError, RunFailed
+from app.errors import ProxmoxError, ProxmoxUnreachable, RunFailed
 from app.log import get_logger
 from app.runner import preflight
 from app.runner.context import RunContext
@@ -17,6 +18,7 @@ from app.services import run_execution, states
 from app.services.run_settlement import Seen
 
 log = get_logger(__name__)
+LOOK_PATIENCE_S, LOOK_POLL_S = 15.0, 0.5
 _STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
 
 
@@ -91,25 +93,35 @@ def _seen(context: RunContext, careful: bool) -> dict[str, Seen] | None:
     except Exception:
         log.exception("state_unreadable", run_id=context.run_id)
         known = {}
-    try:
-        with context.proxmox() as client:
-            resources = preflight.wait_quiet(context, client) if careful else client.resources()
-            out = {}
-            for target in context.facts.servers:
-                guest = resources.guest(target.vmid)
-                instance = known.get(target.slug)
-                # On a good end Terraform has just made or read it; otherwise the marker says whose it is.
-                ours = guest is not None and (not careful or preflight.is_ours(client, guest, target))
-                if guest is None or not ours:
-                    out[target.slug] = Seen(exists=False)
-                    continue
-                complete = instance is not None and not instance.tainted and target.slug not in context.unfinished
-                addresses = instance.addresses if instance else ()
-                out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
-            return out
-    except (ProxmoxError, RunFailed) as exc:
-        log.warning("end_not_seen", run_id=context.run_id, reason=str(exc))
-        return None if known or context.done else _unseen(context)
+    end = time.monotonic() + LOOK_PATIENCE_S
+    while True:
+        try:
+            return _look(context, known, careful)
+        except (ProxmoxError, RunFailed) as exc:
+            log.warning("end_not_seen", run_id=context.run_id, reason=str(exc))
+            unseen = None if known or context.done else _unseen(context)
+            # One lost connection must not make finished servers look unfinished.
+            if unseen is not None or not isinstance(exc, ProxmoxUnreachable) or context.reason == "fenced" or time.monotonic() > end:
+                return unseen
+            time.sleep(LOOK_POLL_S)
+
+
+def _look(context: RunContext, known: Mapping[str, states.Instance], careful: bool) -> dict[str, Seen]:
+    with context.proxmox() as client:
+        resources = preflight.wait_quiet(context, client) if careful else client.resources()
+        out = {}
+        for target in context.facts.servers:
+            guest = resources.guest(target.vmid)
+            instance = known.get(target.slug)
+            # On a good end Terraform has just made or read it; otherwise the marker says whose it is.
+            ours = guest is not None and (not careful or preflight.is_ours(client, guest, target))
+            if guest is None or not ours:
+                out[target.slug] = Seen(exists=False)
+                continue
+            complete = instance is not None and not instance.tainted and target.slug not in context.unfinished
+            addresses = instance.addresses if instance else ()
+            out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
+        return out
 
 
 def _unseen(context: RunContext) -> dict[str, Seen] | None:

@@ -160,3 +160,23 @@ def test_without_a_terraform_readiness_form_and_run_say_so() -> None:
         assert "TERRAFORM_BIN" in run["error"]["hint"]
         assert admin.call("GET", "/api/servers/never").status == 404
         nothing_is_held(stack, body["run_id"])
+
+
+def test_a_connection_lost_at_the_very_end_makes_no_finished_server_look_unfinished(stack: Stack, admin: Api) -> None:
+    stack.control("time", clone_seconds=2)
+    body = admin.create("last-look", count=2)
+    vmids = [admin.get(f"/api/servers/{name}")["vmid"] for name in body["servers"]]
+    stack.control("fail", method="PUT", suffix=f"/qemu/{vmids[1]}/config", status=500, message="injected trouble")
+
+    def over() -> bool:
+        log = admin.log(body["run_id"])
+        return "Creation complete" in log and "Creation errored" in log
+
+    eventually(over, 60, "one server is made, the other is not")
+    stack.control("network", drop_rate=1.0)
+    try:
+        eventually(lambda: admin.run(body["run_id"])["state"] == "errored" or stack.sql("select pg_sleep(3)"), 30)
+    finally:
+        stack.control("reset")
+    admin.wait_run(body["run_id"], "errored")
+    assert [admin.get(f"/api/servers/{name}")["status"] for name in body["servers"]] == ["running", "failed"]
