@@ -231,7 +231,9 @@ class Stack:
     # ---- the simulated cluster
     def control(self, op: str, **arguments: Any) -> Any:
         """Use the simulator's control port."""
-        request = urllib.request.Request(f"{self.info['simulator']['control']}/{op}", data=json.dumps(arguments).encode(), method="POST")
+        # Not from `info`, which takes longer than some of what is disturbed here: the port is kept over restarts.
+        port = json.loads((self.data_dir / "instance.json").read_text())["simulator_control_port"]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/{op}", data=json.dumps(arguments).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
