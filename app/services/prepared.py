@@ -9,20 +9,11 @@ plan whatever the document holds (`plan_cache_mode` in app/pool.py).
 
 import hashlib
 import json
-from enum import Enum
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-
-def _plain(value: object) -> object:
-    match value:
-        case Enum():
-            return value.value
-        case UUID():
-            return str(value)
-    raise TypeError(type(value).__name__)
+from app.schemas.plain import plain
 
 
 class Prepared:
@@ -39,7 +30,7 @@ class Prepared:
         if self.name not in known:
             conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
             known.add(self.name)
-        text = json.dumps(document, default=_plain, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(document, default=plain, separators=(",", ":"), ensure_ascii=False)
         found = conn.exec_driver_sql(f"{before}execute {self.name} (%s)", (text,))
         return [row[0] for row in found] if found.returns_rows else []
 

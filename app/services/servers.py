@@ -16,7 +16,7 @@ from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
 from app.log import get_logger
-from app.models import Cluster, Network, Reservation, Run, Server, User
+from app.models import Network, Reservation, Run, Server
 from app.schemas.faults import field_errors
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
@@ -293,16 +293,6 @@ def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mappin
     audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid)
     run_settlement.tell(uow, server)
     return Accepted(run, [server.name])
-
-
-def owner_of(session: Session, server: Server) -> User:
-    """Return the server's owner."""
-    return session.get_one(User, server.owner_id)
-
-
-def cluster_of(session: Session, server: Server) -> Cluster:
-    """Return the server's cluster."""
-    return session.get_one(Cluster, server.cluster_id)
 
 
 def history(session: Session, server: Server, limit: int = 20) -> list[Run]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.permissions import Permission
 from app.errors import Conflict, FieldError, Invalid, NotFound
-from app.models import Cluster, Template
+from app.models import Template
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.schemas.parsing import parse
 from app.schemas.templates import TemplateInput
@@ -29,10 +29,8 @@ def get(session: Session, template_id: int) -> Template:
 
 
 def by_name(session: Session, name: str) -> Template | None:
-    """Return the offered template with this name; its cluster is in the session then."""
-    stmt = select(Template, Cluster).join(Cluster, Cluster.id == Template.cluster_id)
-    row = session.execute(stmt.where(Template.name == name, Template.offered, ~Template.gone)).first()
-    return row[0] if row else None
+    """Return the offered template with this name."""
+    return session.scalars(select(Template).where(Template.name == name, Template.offered, ~Template.gone)).first()
 
 
 def offered(session: Session) -> list[Template]:

@@ -100,7 +100,11 @@ def _kill_worker_with_children(world: World, _run_id: int) -> bool:
     worker = world.pid("worker")
     if worker is None:
         return False
-    return all([world.kill(pid) for pid in [worker, *children(worker)]][:1])
+    below = children(worker)
+    struck = world.kill(worker)
+    for pid in below:
+        world.kill(pid)
+    return struck
 
 
 def _kill_everything(world: World, _run_id: int) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.world import World, descendants, processes
-from tests.stack import ROOT, eventually
+from tests.chaos.world import World, descendants
+from tests.stack import ROOT, eventually, processes
 
 FINAL = "('applied', 'planned_and_finished', 'errored', 'canceled', 'discarded')"
 REPLANNED = 3  # workspaces a round

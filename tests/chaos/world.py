@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -130,17 +129,6 @@ class World:
     def later(self, action: Callable[[], None]) -> None:
         """Do this before the round settles."""
         self.undo.append(action)
-
-
-def processes(stack: Stack) -> dict[int, str]:
-    """Return the command lines of all processes of the instance, by pid: everything knows its DATA_DIR."""
-    mark, found = str(stack.data_dir).encode(), {}
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (place / "cmdline").read_bytes()
-            if line and (mark in line or mark in (place / "environ").read_bytes()):
-                found[int(place.name)] = line.replace(b"\0", b" ").decode(errors="replace")
-    return found
 
 
 def descendants(pid: int) -> Iterator[int]:

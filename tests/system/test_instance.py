@@ -10,18 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.stack import Api, Stack, eventually, running
-
-
-def processes(stack: Stack) -> dict[int, str]:
-    """Return the command lines of all processes of an instance, by pid: everything knows its DATA_DIR."""
-    mark, found = str(stack.data_dir).encode(), {}
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (place / "cmdline").read_bytes()
-            if mark in line or mark in (place / "environ").read_bytes():
-                found[int(place.name)] = line.replace(b"\0", b" ").decode(errors="replace")
-    return found
+from tests.stack import Api, Stack, eventually, processes, running
 
 
 def run_processes(stack: Stack, runner: int) -> set[int]:
