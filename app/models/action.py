@@ -34,6 +34,8 @@ class Action(Versioned, Base):
     server_id: Mapped[int] = mapped_column(ForeignKey("server.id"))
     created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
     kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))
+    # What the kind needs beside the server: a snapshot's {"name", "description", "memory"}.
+    arguments: Mapped[Json] = mapped_column(default=dict, server_default="{}")
     state: Mapped[ActionState] = mapped_column(enum_column(ActionState), default=ActionState.QUEUED)
     fence: Mapped[int] = mapped_column(default=0)
     lease_at: Mapped[datetime | None]  # renewed by the task that works on it

@@ -40,6 +40,11 @@ class Run(Versioned, Base):
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     stop_requested_at: Mapped[datetime | None]  # the second press: kill Terraform, take in what there is
+    retry_of_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
+    # What Proxmox works on now: {slug: {"step": "clone", "percent": 62}}; empty between servers and at the end.
+    activity: Mapped[Json] = mapped_column(default=dict, server_default="{}")
+    progressed_at: Mapped[datetime | None]  # when Terraform last said more than that it still waits
+    stalled_at: Mapped[datetime | None]  # since when nothing moves; empty while something does
     approved_at: Mapped[datetime | None]
     approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     comment: Mapped[str | None] = mapped_column(String(2000))

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.domain.approval import ApprovalPolicy
 from app.domain.permissions import Permission, Role, allows
 from app.models.base import Base, created, enum_column, pk
 
@@ -65,6 +66,10 @@ class Project(Base):
 
     id: Mapped[pk]
     name: Mapped[str] = mapped_column(String(64), unique=True)
+    # When a plan waits for a person although the guard has nothing against it, and who may let it through.
+    approval: Mapped[ApprovalPolicy] = mapped_column(enum_column(ApprovalPolicy), default=ApprovalPolicy.NEVER, server_default="never")
+    approver_role: Mapped[Role | None] = mapped_column(enum_column(Role))  # None: whoever has the permission `approve`
+    four_eyes: Mapped[bool] = mapped_column(default=False, server_default="false")  # never by the requester
     created_at: Mapped[created]
 
 
