@@ -92,6 +92,10 @@ EVENTS: dict[str, LazyString] = {
     "state_refused": _l("A left-over state was kept aside: it does not follow the newest one"),
     "again": _l("Going on with what is left"),
     "interrupted": _l("Interrupted"),
+    "vmid_moved": _l("Another VMID was reserved: the first one is somebody else’s now"),
+    "replanned": _l("Planned again: the state is newer than the approved plan"),
+    "stalled": _l("Nothing moves"),
+    "moving": _l("It moves again"),
     "retry_of": _l("Asked for again after"),
     "retried": _l("Asked for again as"),
 }

@@ -19,6 +19,8 @@ from app.services.run_settlement import Seen
 
 log = get_logger(__name__)
 LOOK_PATIENCE_S, LOOK_POLL_S = 15.0, 0.5
+# The VMID may have been taken by our own request, whose answer was lost, or by somebody else: the next look tells.
+IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "vmid_taken"})
 _STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
 
 
@@ -58,9 +60,9 @@ def terraform_failed(context: RunContext, phase: str) -> None:
     _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, _errors(context, phase)).as_json())
 
 
-def lost_contact(context: RunContext, phase: str) -> bool:
-    """True when the phase failed because Proxmox could not be reached: nobody knows then what it still did."""
-    return _explained(context, _errors(context, phase)).code == "proxmox_unreachable"
+def in_doubt(context: RunContext, phase: str) -> bool:
+    """True when the phase failed in a way that leaves open what Proxmox did: unreachable, a proxy's answer, a VMID just taken."""
+    return _explained(context, _errors(context, phase)).code in IN_DOUBT
 
 
 def failed(context: RunContext, failure: Failure) -> None:

@@ -4,16 +4,16 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 
-from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
+from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, outcome, preflight
+from app.runner import adoption, collisions, outcome, preflight
 from app.runner.context import RunContext
 from app.runner.patience import patient
 from app.services import run_execution, run_inputs, runs, slots, states
-from app.services.run_execution import PlanFile, Planned
+from app.services.run_execution import PlanFile
 from app.services.uow import UnitOfWork
 
 DONE, AGAIN = "done", "again"
@@ -28,9 +28,12 @@ def plan_and_apply(context: RunContext, number: int) -> str:
     key = f"{context.fence}-{number}"
     last = number + 1 >= ROUNDS
     workdir.prepare(context.folder, context.skeleton.directory)
-    fresh_apply = context.facts.applying and not context.claimed.resumed and number == 0
-    if fresh_apply:
-        return _apply_approved(context, key, last)
+    if context.facts.applying and not context.claimed.resumed and number == 0:
+        saved = patient(_approved(context))
+        if saved is not None:
+            return _apply_approved(context, saved, key, last)
+        context.note("replanned")
+        context.say("The state is newer than the approved plan: planning again")
     resources = _check(context)
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
@@ -44,6 +47,7 @@ def plan_and_apply(context: RunContext, number: int) -> str:
 def _check(context: RunContext) -> Resources:
     with context.proxmox() as client:
         resources = preflight.look(context, client)
+        collisions.move_away(context, client, resources)
         preflight.check(context, client, resources)
         return resources
 
@@ -118,48 +122,45 @@ def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bo
     return patient(work) == "go"
 
 
-def _apply_approved(context: RunContext, key: str, last: bool) -> str:
-    """Apply the plan a person approved, if it is still the plan of the newest state."""
-    saved = patient(_approved(context))
-    if saved is None or saved.serial != saved.current_serial:
-        raise RunFailed("plan_stale")
+def _approved(context: RunContext) -> Callable[[UnitOfWork], PlanFile | None]:
+    """The plan to apply as it is; None when it was made from an older state, or without inputs to make it again."""
+
+    def work(uow: UnitOfWork) -> PlanFile | None:
+        run = run_execution.guard(uow, context.run_id, context.fence)
+        saved = run_execution.approved_plan(uow, run)
+        if saved is None or saved.serial != saved.current_serial or run.inputs is None:
+            return None
+        workdir.write_inputs(context.folder, run.inputs)
+        return saved
+
+    return work
+
+
+def _apply_approved(context: RunContext, saved: PlanFile, key: str, last: bool) -> str:
+    """Apply the very plan that a person approved. Raises RunFailed when its bytes are others now."""
     if hashlib.sha256(saved.body).hexdigest() != saved.sha256:
         raise RunFailed("plan_changed")
-    if not patient(_inputs_stored(context)):
-        raise RunFailed("plan_stale")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
-    return _apply(context, f"apply-{key}", {events.slug_of(address) or address for address, _ in saved.changes}, last)
-
-
-def _approved(context: RunContext) -> Callable[[UnitOfWork], PlanFile | None]:
-    def work(uow: UnitOfWork) -> PlanFile | None:
-        return run_execution.approved_plan(uow, run_execution.guard(uow, context.run_id, context.fence))
-
-    return work
-
-
-def _inputs_stored(context: RunContext) -> Callable[[UnitOfWork], bool]:
-    def work(uow: UnitOfWork) -> bool:
-        run = run_execution.guard(uow, context.run_id, context.fence)
-        if run.inputs is not None:
-            workdir.write_inputs(context.folder, run.inputs)
-        return run.inputs is not None
-
-    return work
+    return _apply(context, f"apply-{key}", {change.slug for change in saved.changes}, last)
 
 
 def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> str:
-    with context.proxmox() as client:
-        _check_again(context, client)
+    if _taken_meanwhile(context, last):
+        return AGAIN
     parallelism = patient(lambda uow: slots.held(uow, runs.locked(uow, context.run_id)))
     context.done = set(context.slugs) - planned
     code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
     return _after(context, phase, code, applied=True, last=last)
 
 
-def _check_again(context: RunContext, client: ProxmoxClient) -> None:
-    """The apply may come days after the plan: nobody else may hold our VMIDs now."""
-    preflight.check(context, client, preflight.look(context, client))
+def _taken_meanwhile(context: RunContext, last: bool) -> bool:
+    """The apply may come days after the plan: True when somebody else took a VMID of ours and another plan is due."""
+    with context.proxmox() as client:
+        resources = preflight.look(context, client)
+        if not last and collisions.move_away(context, client, resources):
+            return True
+        preflight.check(context, client, resources)
+    return False
 
 
 def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool = True) -> str:
@@ -180,7 +181,7 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     # A negative code: killed by a signal. Never a blind repeat: the next round adopts what there is.
     if context.reason == "lease" or code < 0:
         return AGAIN
-    if applied and not last and outcome.lost_contact(context, phase) and _back_in_contact(context):
+    if applied and not last and outcome.in_doubt(context, phase) and _back_in_contact(context):
         return AGAIN
     outcome.terraform_failed(context, phase)
     return DONE
@@ -188,8 +189,8 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
 
 
 def _back_in_contact(context: RunContext) -> bool:
-    """Proxmox went away in the middle of the work: True when it answers again in time and nobody asked to stop."""
-    context.say("Lost contact with Proxmox in the middle of the work; waiting for it to answer again")
+    """Nobody knows what Proxmox did of what it was asked: True when it answers (again) in time and nobody asked to stop."""
+    context.say("Not known what Proxmox has done of this; looking again once it answers")
     end = time.monotonic() + CONTACT_PATIENCE_S
     while not context.told_to_stop() and time.monotonic() < end:
         try:

@@ -1,10 +1,12 @@
 """VMIDs and addresses: held under unique constraints (see server_stock.py), given back through quarantine."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import Integer, cast, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
-from app.models import Reservation
+from app.errors import Conflict
+from app.models import Cluster, Guest, Reservation, Server
 from app.services.uow import UnitOfWork
 
 VMID_QUARANTINE_S = 86_400
@@ -27,6 +29,44 @@ def give_back(uow: UnitOfWork, server_ids: Iterable[int]) -> None:
 def forget_unused(uow: UnitOfWork, server_ids: Iterable[int]) -> None:
     """Free at once what was reserved for servers of which Proxmox never saw anything."""
     uow.session.execute(delete(Reservation).where(Reservation.server_id.in_(list(server_ids))))
+
+
+def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int:
+    """Reserve another VMID for a server whose own is somebody else's; the old one stays away from everybody for a day.
+
+    `avoid` is what Proxmox shows now. Raises Conflict when the cluster's range is used up.
+    """
+    cluster = uow.session.get_one(Cluster, server.cluster_id)
+    uow.session.execute(
+        update(Reservation)
+        .where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid", Reservation.value == str(server.vmid))
+        .values(server_id=None, quarantined_until=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, VMID_QUARANTINE_S))
+    )
+    held = select(cast(Reservation.value, Integer)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")
+    known = set(uow.session.scalars(held)) | set(uow.session.scalars(select(Guest.vmid).where(Guest.cluster_id == cluster.id))) | set(avoid)
+    for vmid in range(cluster.vmid_low, cluster.vmid_high + 1):
+        if vmid not in known and _take(uow, server, "vmid", "", str(vmid)):
+            return vmid
+    raise Conflict("no VMID is free")
+
+
+def take_back(uow: UnitOfWork, server: Server, kind: str, scope: str, value: str) -> bool:
+    """Reserve what a server had before, unless somebody else has it now."""
+    mine = uow.session.scalar(
+        update(Reservation)
+        .where(
+            Reservation.cluster_id == server.cluster_id, Reservation.kind == kind, Reservation.scope == scope,
+            Reservation.value == value, Reservation.server_id == server.id,
+        )
+        .values(quarantined_until=None)
+        .returning(Reservation.id)
+    )  # fmt: skip
+    return mine is not None or _take(uow, server, kind, scope, value)
+
+
+def _take(uow: UnitOfWork, server: Server, kind: str, scope: str, value: str) -> bool:
+    row = insert(Reservation).values(cluster_id=server.cluster_id, kind=kind, scope=scope, value=value, server_id=server.id)
+    return uow.session.scalar(row.on_conflict_do_nothing().returning(Reservation.id)) is not None
 
 
 def expire(uow: UnitOfWork) -> int:

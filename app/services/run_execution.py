@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.adapters import crypto
+from app.domain import plan_bounds
+from app.domain.plan_bounds import Planned
 from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion
@@ -135,29 +137,20 @@ def logged_until(uow: UnitOfWork, run_id: int, of_fence: int, phase: str) -> int
     return int(uow.session.scalar(end) or 0)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One planned change, as the guard sees it."""
-
-    address: str
-    slug: str
-    name: str
-    action: str
-    reason: str | None
-    attributes: Sequence[Mapping[str, Any]] = ()
-
-
 def allowed(kind: RunKind, adopting: bool) -> frozenset[str]:
     """Actions a run may do to the servers it named without a person."""
     own = {RunKind.CREATE: {"create"}, RunKind.CHANGE: {"update"}, RunKind.DELETE: {"delete"}}[kind]
     return frozenset(own | ({"import", "update"} if adopting and kind == RunKind.CREATE else set()))
 
 
-def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[tuple[str, str]], adopting: bool) -> dict[str, Any] | None:
+def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[Planned], adopting: bool) -> dict[str, Any] | None:
     """Return why the plan needs a person ({"code", "args"}), or None when it may go on alone.
 
-    `approved` are (address, action) of the plan a person approved before: a resume must stay within it.
+    `approved` is the plan a person approved before: a resume, and a new plan of a newer state, must stay within it.
     """
+    more = plan_bounds.beyond(plan, approved) if run.approved_at is not None else None
+    if run.approved_at is not None and more is None:
+        return None
     may = allowed(run.kind, adopting)
     for change in plan:
         if change.slug not in run.targets:
@@ -165,13 +158,9 @@ def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[tuple[str, str
         if change.action not in may:
             return {"code": "destroys_unasked" if change.action in ("delete", "replace") else "does_more",
                     "args": {"server": change.name, "action": change.action}}  # fmt: skip
-    if run.apply_mode == ApplyMode.AUTO and run.approved_at is None:
-        return None
-    if run.approved_at is None:
-        return {"code": "asked_to_confirm", "args": {}}
-    within = {address for address, _ in approved}
-    beyond = [c for c in plan if c.address not in within]
-    return {"code": "beyond_approved", "args": {"server": beyond[0].name}} if beyond else None
+    if more is not None:
+        return {"code": "beyond_approved", "args": {"server": more.name}}
+    return None if run.apply_mode == ApplyMode.AUTO else {"code": "asked_to_confirm", "args": {}}
 
 
 def store_plan(
@@ -186,7 +175,10 @@ def store_plan(
                 run_id=run_id, fence=fence, address=change.address, slug=change.slug, name=change.name,
                 action=change.action, reason=change.reason, attributes=list(change.attributes),
             )
-            .on_conflict_do_nothing()
+            .on_conflict_do_update(
+                index_elements=["run_id", "fence", "address"],
+                set_={"action": change.action, "reason": change.reason, "attributes": list(change.attributes)},
+            )
         )  # fmt: skip
     uow.session.execute(
         insert(SavedPlan)
@@ -213,7 +205,7 @@ class PlanFile:
     sha256: str
     serial: int | None
     current_serial: int | None
-    changes: list[tuple[str, str]]
+    changes: list[Planned]
 
 
 def approved_plan(uow: UnitOfWork, run: Run) -> PlanFile | None:
@@ -224,10 +216,9 @@ def approved_plan(uow: UnitOfWork, run: Run) -> PlanFile | None:
     current = uow.session.scalar(
         select(StateVersion.serial).where(StateVersion.workspace_id == run.workspace_id).order_by(StateVersion.id.desc()).limit(1)
     )
-    rows = uow.session.execute(
-        select(PlanChange.address, PlanChange.action).where(PlanChange.run_id == run.id, PlanChange.fence == saved.fence)
-    )
-    return PlanFile(crypto.unseal(saved.body), saved.sha256, saved.state_serial, current, [(r.address, r.action) for r in rows])
+    rows = uow.session.scalars(select(PlanChange).where(PlanChange.run_id == run.id, PlanChange.fence == saved.fence))
+    changes = [Planned(r.address, r.slug, r.name, r.action, r.reason, r.attributes) for r in rows]
+    return PlanFile(crypto.unseal(saved.body), saved.sha256, saved.state_serial, current, changes)
 
 
 def go_on(uow: UnitOfWork, run: Run, fence: int) -> bool:

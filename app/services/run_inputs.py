@@ -1,12 +1,12 @@
 """A run's rendered inputs: made once, stored, and used by every later plan of the same run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
 
 from app.models import Server
-from app.services import run_execution, workspaces
+from app.services import reservations, run_execution, run_settlement, runs, workspaces
 from app.services.uow import UnitOfWork
 
 
@@ -23,3 +23,27 @@ def single(uow: UnitOfWork, run_id: int, fence: int, slug: str) -> dict[str, Any
     run = run_execution.guard(uow, run_id, fence)
     server = uow.session.scalars(select(Server).where(Server.workspace_id == run.workspace_id, Server.slug == slug)).one()
     return workspaces.single_input(uow.session, server, run)
+
+
+def move(uow: UnitOfWork, run_id: int, fence: int, slugs: Collection[str], seen: Collection[int]) -> dict[str, int]:
+    """Give these servers of the run, which are not there yet, other VMIDs; returns the VMID of each. Raises Conflict.
+
+    Repeated after a lost answer it finds them moved: a server whose VMID Proxmox does not show (`seen`) keeps it.
+    """
+    run = run_execution.guard(uow, run_id, fence)
+    inputs = run.inputs and {**run.inputs, "servers": {k: dict(v) for k, v in run.inputs["servers"].items()}}
+    out: dict[str, int] = {}
+    for server in run_settlement.targets(uow, run):
+        if server.slug not in slugs:
+            continue
+        former = server.vmid
+        if former in seen:
+            server.vmid = reservations.another_vmid(uow, server, seen)
+            runs.add_event(uow, run, f"vmid_moved:{server.slug}:{former}", "vmid_moved", servers=[server.name], former=former, vmid=server.vmid)
+            run_settlement.tell(uow, server)
+        out[server.slug] = server.vmid
+        if inputs and server.slug in inputs["servers"]:
+            inputs["servers"][server.slug]["vmid"] = server.vmid
+    if inputs:
+        run.inputs = inputs
+    return out

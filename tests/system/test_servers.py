@@ -150,19 +150,6 @@ def test_a_canceled_apply_finishes_what_it_began_and_lists_it(stack: Stack, admi
     assert run["progress"]["done"] == len(there)
 
 
-def test_a_foreign_guest_on_the_reserved_vmid_is_not_touched(stack: Stack, admin: Api) -> None:
-    body = admin.create("victim", apply="confirm")
-    admin.wait_run(body["run_id"], "planned")
-    vmid = admin.get("/api/servers/victim")["vmid"]
-    stack.control("create_foreign", vmid=vmid, name="somebody-elses", node="pve1")
-    untouched = stack.control("digest", vmid=vmid)
-    admin.post(f"/api/runs/{body['run_id']}/apply")
-    run = admin.wait_run(body["run_id"], "errored")
-    assert run["error"]["code"] == "vmid_foreign"
-    assert stack.control("digest", vmid=vmid) == untouched
-    assert admin.call("GET", "/api/servers/victim").status == 404
-
-
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
