@@ -35,7 +35,7 @@ MESSAGES: dict[str, LazyString] = {
     "run_not_named": _l("Type the name of the server that this plan deletes to apply it."),
     "nothing_to_change": _l("Nothing in this request differs from what is there."),
     "server_busy": _l("Another operation works on %(server)s."),
-    "server_not_ready": _l("%(server)s was never finished; it can only be deleted."),
+    "server_not_ready": _l("%(server)s was never finished: try its run again, or delete it."),
     "run_state_conflict": _l("This is no longer possible: the run is %(state)s."),
     # locks of workspaces
     "workspace_locked": _l("%(by)s has locked this workspace already: %(reason)s"),

@@ -1,6 +1,7 @@
 """The runs' pages: list, one run with plan and log, and the decisions on it."""
 
 import re
+from collections.abc import Collection
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
@@ -43,7 +44,7 @@ def index() -> Response:
     return response
 
 
-def _may(actor: Actor, run: Run) -> dict[str, bool]:
+def _may(actor: Actor, run: Run, alive: Collection[str]) -> dict[str, bool]:
     """Which buttons are valid now, for this reader."""
     own = run.created_by_id == actor.user_id or actor.can(Permission.MANAGE_ALL)
     asked = (run.guard or {}).get("code") == "asked_to_confirm"
@@ -53,8 +54,9 @@ def _may(actor: Actor, run: Run) -> dict[str, bool]:
         "discard": own and run.state == RunState.PLANNED,
         "cancel": own and run.state not in FINAL and run.state != RunState.PLANNED and run.cancel_requested_at is None,
         "stop": own and run.state in RUNNING and run.cancel_requested_at is not None and run.stop_requested_at is None and actor.can(Permission.STOP_NOW),
-        "repeat": own and retries.possible(run) and actor.can(Permission.CHANGE if run.kind == RunKind.CHANGE else Permission.DELETE),
-        "retry": own and run.state == RunState.ERRORED and run.kind == RunKind.CREATE and actor.can(Permission.CREATE),
+        "repeat": own and retries.possible(db.session(), run) and actor.can(retries.NEEDS[run.kind]),
+        # Through the form, with other values: only while nothing of it is there.
+        "edit": own and run.state == RunState.ERRORED and run.kind == RunKind.CREATE and not alive and actor.can(Permission.CREATE),
     }
 
 
@@ -80,8 +82,9 @@ def _render(template: str, run_id: int) -> Response:
     actor, session = current_actor(), db.session()
     run = runs.get(session, actor, run_id)
     changes = sorted(runs.changes(session, run), key=_natural)
+    alive = servers.alive(session, actor, run)
     html = render_template(
-        template, run=run, alive=servers.alive(session, actor, run), changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
+        template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=_may(actor, run, alive), destroys=_destroys(changes),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)

@@ -79,9 +79,10 @@ def take_in(context: RunContext) -> None:
     path.rename(context.folder / f"errored-{context.fence}-{time.time_ns()}.tfstate.kept")
 
 
-def adopt(context: RunContext, phase: str) -> list[str]:
+def adopt(context: RunContext, phase: str, settle: bool = True) -> list[str]:
     """Write import blocks for our VMs that the state lacks, untaint our half-made ones; returns what was adopted."""
-    time.sleep(SETTLE_S)
+    if settle:
+        time.sleep(SETTLE_S)
     adopted: list[str] = []
     blocks: list[tuple[str, str]] = []
     known = states.instances(context.state.read().body)

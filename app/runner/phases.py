@@ -38,10 +38,11 @@ def plan_and_apply(context: RunContext, number: int) -> str:
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
     workdir.write_inputs(context.folder, inputs)
-    adopted = adoption.adopt(context, f"adopt-{key}") if context.claimed.resumed or number else []
+    again = context.claimed.resumed or bool(number)
+    adopted = adoption.adopt(context, f"adopt-{key}", settle=again) if again or context.facts.completes else []
     if context.facts.kind == RunKind.DELETE:
         _import_unknown(context, resources, key)
-    return _plan(context, key, bool(adopted), last)
+    return _plan(context, key, bool(adopted) or context.facts.completes, last)
 
 
 def _check(context: RunContext) -> Resources:
@@ -53,8 +54,9 @@ def _check(context: RunContext) -> Resources:
 
 
 def _check_template(context: RunContext, resources: Resources, inputs: dict[str, object]) -> None:
-    """Before a create: the template must still be there. Raises RunFailed."""
-    if context.facts.kind == RunKind.CREATE and not context.claimed.resumed:
+    """Before something is cloned: the template must still be there. Raises RunFailed."""
+    unmade = any(resources.guest(t.vmid) is None for t in context.facts.servers)
+    if context.facts.kind == RunKind.CREATE and not context.claimed.resumed and unmade:
         defaults = inputs.get("defaults")
         vmid = defaults.get("template_vmid") if isinstance(defaults, dict) else None
         preflight.check_template(resources, int(vmid or 0), str(vmid))
@@ -80,8 +82,8 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
 
 def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
-    # Not for a create: its workspace holds nothing else, and without targets no warning is printed.
-    targets = [] if context.facts.kind == RunKind.CREATE else context.slugs
+    # Not for a first create: its workspace holds nothing else, and without targets no warning is printed.
+    targets = [] if context.facts.kind == RunKind.CREATE and not context.facts.completes else context.slugs
     code = context.run_terraform(command.plan(PLAN_FILE, targets), phase)
     if code not in (0, 2):
         return _after(context, phase, code, applied=False)

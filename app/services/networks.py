@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import String, cast, func, select, tuple_, update
@@ -115,6 +116,15 @@ def usage(session: Session, network: Network) -> Usage:
     used -= never
     quarantined -= used | never
     return Usage(len(used), len(quarantined), total - len(used) - len(quarantined), total)
+
+
+def free(session: Session, network: Network, count: int = 50) -> list[str]:
+    """Return the lowest addresses of the range that nobody has now."""
+    low, high = int(IPv4Address(network.range_low)), int(IPv4Address(network.range_high))
+    taken = set(addressing.reserved(network.cidr, network.gateway)) | _guest_numbers(session, network.cluster_id)
+    taken |= _gateways(session, network) | _numbers(session.scalars(_reservations(network, Reservation.value)))
+    found = (str(IPv4Address(n)) for n in range(low, high + 1) if n not in taken)
+    return list(islice(found, count))
 
 
 def _reservations(network: Network, *columns: Any) -> Any:

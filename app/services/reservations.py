@@ -39,7 +39,7 @@ def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int
     cluster = uow.session.get_one(Cluster, server.cluster_id)
     uow.session.execute(
         update(Reservation)
-        .where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid", Reservation.value == str(server.vmid))
+        .where(Reservation.server_id == server.id, Reservation.kind == "vmid")
         .values(server_id=None, quarantined_until=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, VMID_QUARANTINE_S))
     )
     held = select(cast(Reservation.value, Integer)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")

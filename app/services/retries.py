@@ -1,42 +1,75 @@
 """Asking once more for what a run that ended without success was asked for."""
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from app.domain.permissions import Permission
 from app.domain.run_state import RunKind, RunState
-from app.errors import NotFound, RunStateConflict
+from app.errors import Forbidden, NotFound, RunStateConflict
 from app.models import Run, Server
-from app.services import runs, servers
+from app.services import audit, completions, runs, servers
 from app.services.actor import Actor
 from app.services.servers import Accepted
 from app.services.uow import UnitOfWork
 
 UNSUCCESSFUL = frozenset({RunState.ERRORED, RunState.CANCELED, RunState.DISCARDED})
-# A create goes through its form, where names, addresses and sizes can be looked at again.
-KINDS = frozenset({RunKind.CHANGE, RunKind.DELETE})
+NEEDS = {RunKind.CREATE: Permission.CREATE, RunKind.CHANGE: Permission.CHANGE, RunKind.DELETE: Permission.DELETE}
 
 
-def possible(run: Run) -> bool:
+def possible(session: Session, run: Run) -> bool:
     """True when the run can be asked for again as it is."""
-    return run.state in UNSUCCESSFUL and run.kind in KINDS
+    if run.state not in UNSUCCESSFUL or run.kind not in NEEDS:
+        return False
+    return run.kind != RunKind.CREATE or bool(completions.left(session, run))
 
 
 def retry(uow: UnitOfWork, actor: Actor, run_id: int) -> Accepted:
     """Start a new run of the same intent, checked as any request. Raises RunStateConflict, NotFound and what those raise."""
     former = runs.get(uow.session, actor, run_id)
-    if not possible(former):
+    if former.state not in UNSUCCESSFUL or former.kind not in NEEDS:
         raise RunStateConflict(state=former.state.value, wanted="retry")
+    again = _create if former.kind == RunKind.CREATE else _change
+    accepted = again(uow, actor, former)
+    accepted.run.retry_of_id = former.id
+    runs.add_event(uow, accepted.run, "retry_of", "retry_of", other=former.id)
+    runs.add_event(uow, former, f"retried:{accepted.run.id}", "retried", other=accepted.run.id, by=actor.username)
+    return accepted
+
+
+def _create(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
+    """Go on with the servers that are missing or half made, and with no other."""
+    actor.need(Permission.CREATE)
+    if former.created_by_id != actor.user_id and not actor.can(Permission.MANAGE_ALL):
+        raise Forbidden(permission=Permission.MANAGE_ALL.value)
+    completions.hold(uow, former.workspace_id)
+    found = completions.left(uow.session, former)
+    if not found:
+        raise RunStateConflict(state=former.state.value, wanted="retry")
+    run = servers.run_for(
+        actor, former.workspace_id, RunKind.CREATE, [s.slug for s in found], [s.name for s in found], {"servers": {}}, former.apply_mode
+    )
+    uow.session.add(run)
+    uow.session.flush()
+    runs.add_event(uow, run, "requested", "requested", by=actor.username)
+    for server in completions.take_up(uow, run, former):
+        audit.record(
+            uow, actor, "server.create", "server", server.id, server.name, run=run.id, retry_of=former.id, vmid=server.vmid, node=server.node_name
+        )
+    uow.session.flush()
+    runs.promote(uow, run.workspace_id)
+    uow.session.flush()
+    return Accepted(run, list(run.names))
+
+
+def _change(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
     [slug] = former.targets
     found = select(Server.name).where(Server.workspace_id == former.workspace_id, Server.slug == slug, Server.deleted_at.is_(None))
     name = uow.session.scalar(found)
     if name is None:
         raise NotFound(kind="server", name=former.names[0])
     if former.kind == RunKind.DELETE:
-        accepted = servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value})
-    else:
-        wanted = dict(former.intent.get("servers", {}).get(slug, {}))
-        if "disks" in wanted:
-            wanted["disks"] = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in wanted["disks"]]
-        accepted = servers.change(uow, actor, name, {**wanted, "apply": former.apply_mode.value})
-    runs.add_event(uow, accepted.run, "retry_of", "retry_of", other=former.id)
-    runs.add_event(uow, former, f"retried:{accepted.run.id}", "retried", other=accepted.run.id, by=actor.username)
-    return accepted
+        return servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value})
+    wanted = dict(former.intent.get("servers", {}).get(slug, {}))
+    if "disks" in wanted:
+        wanted["disks"] = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in wanted["disks"]]
+    return servers.change(uow, actor, name, {**wanted, "apply": former.apply_mode.value})

@@ -28,6 +28,7 @@ class RunFacts:
     kind: RunKind
     mode: ApplyMode
     applying: bool
+    completes: bool  # what a former run of the same servers began: they may be there already
     audience: str
     servers: tuple[ServerFacts, ...]
     access: Access
@@ -48,7 +49,8 @@ def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
         .order_by(Server.id)
     )
     return RunFacts(
-        run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING, runs.audience(uow.session, run),
+        run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING,
+        run.kind == RunKind.CREATE and run.retry_of_id is not None, runs.audience(uow.session, run),
         tuple(ServerFacts(s.slug, s.name, s.vmid, s.node_name, s.marker, s.in_state) for s in rows),
         clusters.access(cluster), clusters.terraform_environment(cluster), clusters.ca_file(cluster),
         workspace.flavour, workspace.terraform_version,

@@ -69,7 +69,11 @@ def drop_unmade(uow: UnitOfWork, run: Run) -> None:
             server.busy_run_id = None
             tell(uow, server)
     elif run.apply_started_at is None:
-        remove(uow, targets(uow, run), ever_made=False)
+        there = run.intent.get("there", [])
+        remove(uow, [s for s in targets(uow, run) if s.slug not in there], ever_made=run.retry_of_id is not None)
+        for server in targets(uow, run):
+            server.status = ServerStatus.FAILED
+            tell(uow, server)
     else:
         for server in targets(uow, run):
             server.status = ServerStatus.FAILED
@@ -115,7 +119,7 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
     for server in targets(uow, run):
         found = seen.get(server.slug) if seen is not None else None
         # Without a look at Proxmox a create made nothing it could not show; anything else is still there.
-        exists = found.exists if found else seen is None or run.kind != RunKind.CREATE
+        exists = found.exists if found else seen is None or run.kind != RunKind.CREATE or server.slug in run.intent.get("there", [])
         (there if exists else missing).append(server)
         if run.kind == RunKind.CREATE and exists:
             complete = bool(found and found.in_state)
@@ -128,7 +132,7 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
                 server.status = ServerStatus.UNKNOWN
         server.run_id = run.id
     if run.kind == RunKind.CREATE and missing:
-        remove(uow, missing, ever_made=run.apply_started_at is not None)
+        remove(uow, missing, ever_made=run.apply_started_at is not None or run.retry_of_id is not None)
     elif run.kind == RunKind.DELETE and missing and run.apply_started_at is not None:
         remove(uow, missing, ever_made=True)
     for server in there:

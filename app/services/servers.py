@@ -142,7 +142,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
         raise Taken
     rows, names = Batch(), wanted.names
     workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name)
-    run = _run(actor, workspace.id, RunKind.CREATE, names, names, {"servers": {}}, wanted.request.apply)
+    run = run_for(actor, workspace.id, RunKind.CREATE, names, names, {"servers": {}}, wanted.request.apply)
     run.id = held.run_id
     rows.add(workspace)
     runs.begin(rows, run, actor.username)
@@ -207,9 +207,10 @@ def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run:
     )  # fmt: skip
 
 
-def _run(
+def run_for(
     actor: Actor, workspace_id: int, kind: RunKind, slugs: list[str], names: list[str], intent: dict[str, Any], mode: ApplyMode
 ) -> Run:
+    """Return the row of a new run, not written yet."""
     return Run(
         task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
         apply_mode=mode, intent=intent, targets=slugs, names=names,
@@ -218,7 +219,7 @@ def _run(
 
 
 def _new_run(uow: UnitOfWork, actor: Actor, server: Server, kind: RunKind, intent: dict[str, Any], mode: ApplyMode) -> Run:
-    run = _run(actor, server.workspace_id, kind, [server.slug], [server.name], intent, mode)
+    run = run_for(actor, server.workspace_id, kind, [server.slug], [server.name], intent, mode)
     uow.session.add(run)
     uow.session.flush()
     runs.add_event(uow, run, "requested", "requested", by=actor.username)

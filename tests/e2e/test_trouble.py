@@ -68,7 +68,7 @@ def test_a_failed_runs_card_tells_cause_hint_and_line_and_the_form_can_be_had_ag
     expect(card).to_contain_text("Read the task log in Proxmox")
     card.get_by_role("link", name=re.compile(r"See line \d+")).click()
     expect(page.locator("#log-v .l.on")).to_contain_text("Error:")
-    page.get_by_role("link", name="Create again").click()
+    page.get_by_role("link", name="Change and create").click()
     expect(page.get_by_label("Name", exact=True)).to_have_value(name)
 
 
