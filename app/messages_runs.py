@@ -49,6 +49,9 @@ MESSAGES: dict[str, LazyString] = {
     "waiting_for_template_slot": _l("Waits for a free slot: enough clones of the template are being made."),
     "waiting_for_node_slot": _l("Waits for a free slot: enough servers are being made on %(name)s."),
     "waiting_for_storage_slot": _l("Waits for a free slot: enough disks are being copied to %(name)s."),
+    "waiting_to_begin": _l("Begins in a moment."),
+    "waiting_for_worker": _l("Waits for a free worker: %(busy)s runs are being worked on."),
+    "waiting_for_broker": _l("Waits for the message broker, which cannot be reached; it begins as soon as that answers."),
     # why a plan needs a person
     "asked_to_confirm": _l("You asked to see the plan first."),
     "touches_unnamed": _l("The plan would %(action)s %(server)s, which the request did not name."),

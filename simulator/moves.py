@@ -43,7 +43,15 @@ class Moves(Base):
                 # The copy gets its own: fakepve's would share the template's, and free it when it is destroyed.
                 new.config[key] = self._qm_new_drive(new.vmid, key, f"{sid}:cloudinit", None)[0]
             elif full and not is_cdrom(volume, props):
+                yield self._made_volume(sid, new.vmid, key)
                 yield from transfer(size, COPIED)
+
+    def _made_volume(self, sid: str, vmid: int, key: str) -> str:
+        """Return the line that tells of the new volume, in the words of the storage's tool."""
+        number = "".join(filter(str.isdigit, key)) or "0"
+        if self.storages[sid].get("type") in ("lvm", "lvmthin"):
+            return f'  Logical volume "vm-{vmid}-disk-{number}" created.'
+        return f"Formatting '/mnt/pve/{sid}/images/{vmid}/vm-{vmid}-disk-{number}.raw', fmt=raw"
 
     # ---- resize, move
     async def _resize(self, v: Fields, user: str) -> str:

@@ -122,6 +122,11 @@ def queue_length(queue: Queue) -> int | None:
         return None
 
 
+def away() -> bool:
+    """True when the broker is known not to answer; one that cannot be asked in passing counts as there."""
+    return get_settings().celery_broker_url.startswith("redis") and queue_length(Queue.TERRAFORM) is None
+
+
 def after_fork() -> None:
     """Forget connections of the parent process without touching them."""
     global _connection, _down_until

@@ -71,6 +71,16 @@ PLAN_ACTIONS: dict[str, LazyString] = {
     "no-op": _l("no change"),
 }
 SIGNS = {"create": "+", "update": "~", "delete": "−", "replace": "±", "import": "↧", "no-op": "="}
+STEPS: dict[str, LazyString] = {
+    "clone": _l("clone"),
+    "configure": _l("configuration"),
+    "start": _l("start"),
+    "shutdown": _l("shutdown"),
+    "restart": _l("restart"),
+    "delete": _l("removal"),
+    "move": _l("move"),
+    "work": _l("in progress"),
+}
 EVENTS: dict[str, LazyString] = {
     "requested": _l("Requested"),
     "cancel_requested": _l("Cancel asked for"),

@@ -12,7 +12,8 @@ from app.extensions import db
 from app.models import PlanChange, Run
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
-from app.services import overview, retries, runs, servers, settings
+from app.schemas.runs import activity
+from app.services import overview, retries, runs, servers, settings, waiting
 from app.services.actor import Actor
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
@@ -85,6 +86,7 @@ def _render(template: str, run_id: int) -> Response:
     alive = servers.alive(session, actor, run)
     html = render_template(
         template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=_may(actor, run, alive), destroys=_destroys(changes),
+        waiting=waiting.explain(session, actor, run), activity=activity(run),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)

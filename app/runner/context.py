@@ -53,6 +53,7 @@ class RunContext:
         self.lease.start()
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
         self._lines = 0
+        self.begun: set[str] = set()  # slugs that Terraform works on or has finished
         self.done: set[str] = set()
         self.unfinished: set[str] = set()  # slugs of VMs in the state that Terraform was killed over
 
@@ -88,7 +89,7 @@ class RunContext:
     def say(self, text: str) -> None:
         """Write a line of our own into the run's log."""
         self._lines += 1
-        self._ship(LogPiece("runner", self._lines, text.rstrip() + "\n"))
+        self._ship(LogPiece("runner", self._lines, text.rstrip() + "\n", moved=True))
 
     def note(self, name: str, **detail: object) -> None:
         """Write an event into the run's timeline."""
@@ -153,11 +154,13 @@ class RunContext:
                 return
             parsed = list(events.parse(data))
             finished = {slug for e in parsed if (slug := events.done(e))}
+            self.begun |= {slug for e in parsed if (slug := events.begun(e))}
             text = "".join(t for e in parsed if (t := events.readable(e, phase.startswith("apply")))).replace("\x00", "")
             if text:
                 count = len(self.done | finished) if total is not None else None
                 # The file is the buffer: while the database is away the same offset goes out with the next line.
-                if not self._ship(LogPiece(phase, start, text, len(data), None, count, total), WAIT_S if at_end else 0.0):
+                piece = LogPiece(phase, start, text, len(data), None, count, total, moved=any(map(events.moves, parsed)))
+                if not self._ship(piece, WAIT_S if at_end else 0.0):
                     return
             self.done |= finished
             tail.taken(data)

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.adapters.terraform import events, workdir
 from app.domain import failures
-from app.domain.run_state import RunState
+from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import ProxmoxError, ProxmoxUnreachable, RunFailed
 from app.log import get_logger
@@ -53,6 +53,15 @@ def canceled(context: RunContext, phase: str) -> None:
     errors = [d for d in _errors(context, phase) if not events.of_the_interrupt(d)]
     error = _explained(context, errors).as_json() if errors else None
     _end(context, RunState.CANCELED, _seen(context, careful=True), error)
+
+
+def complete(context: RunContext, phase: str) -> bool:
+    """True when the interrupt came too late to leave anything out: all that was planned is done and in the saved state."""
+    if not set(context.slugs) <= context.done or any(not events.of_the_interrupt(d) for d in _errors(context, phase)):
+        return False
+    known = states.instances(context.state.read().body)
+    gone = context.facts.kind == RunKind.DELETE
+    return all((slug not in known) if gone else (slug in known and not known[slug].tainted) for slug in context.slugs)
 
 
 def terraform_failed(context: RunContext, phase: str) -> None:

@@ -12,6 +12,7 @@ from app.errors import Fenced, ProxmoxError, RunFailed
 from app.runner import adoption, collisions, outcome, preflight
 from app.runner.context import RunContext
 from app.runner.patience import patient
+from app.runner.progress import Progress
 from app.services import run_execution, run_inputs, runs, slots, states
 from app.services.run_execution import PlanFile
 from app.services.uow import UnitOfWork
@@ -151,7 +152,9 @@ def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> st
         return AGAIN
     parallelism = patient(lambda uow: slots.held(uow, runs.locked(uow, context.run_id)))
     context.done = set(context.slugs) - planned
-    code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
+    context.begun = set()
+    with Progress(context):
+        code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
     return _after(context, phase, code, applied=True, last=last)
 
 
@@ -171,6 +174,9 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     if context.reason == "fenced":
         raise Fenced("while Terraform ran")
     if code == 0 and applied:
+        outcome.applied(context)
+        return DONE
+    if context.reason == "cancel" and applied and outcome.complete(context, phase):
         outcome.applied(context)
         return DONE
     if context.reason in ("cancel", "stop"):

@@ -62,6 +62,7 @@ class TokenCreate(BaseModel):
 class SettingsChange(BaseModel):
     model_config = Strict
     plan_expiry_s: int | None = None
+    stall_after_s: int | None = None
     slots_per_template: int | None = None
     slots_per_node: int | None = None
     slots_per_storage: int | None = None

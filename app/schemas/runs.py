@@ -70,6 +70,12 @@ def told(fact: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"code": code, "message": text_of(code, args), "hint": hint_of(code, args), **({"detail": fact["detail"]} if fact.get("detail") else {})}
 
 
+def activity(run: Run) -> list[dict[str, Any]]:
+    """What Proxmox works on now, by server; `percent` is there for clones only."""
+    names = dict(zip(run.targets, run.names, strict=False))
+    return [{"server": names.get(slug, slug), "percent": None, **now} for slug, now in run.activity.items()]
+
+
 def run_json(run: Run) -> dict[str, Any]:
     """A run; its creator must be loaded."""
     return {
@@ -77,6 +83,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "workspace": run.workspace_id, "created_by": run.created_by.username, "apply": run.apply_mode, "plan": run.plan_summary,
         "progress": {"done": run.progress_done, "total": run.progress_total}, "waiting_for": told(run.waiting_for),
         "needs_approval": told(run.guard) if run.state.value == "planned" else None, "error": told(run.error),
+        "activity": activity(run), "stalled_at": run.stalled_at, "retry_of": run.retry_of_id,
         "cancel_requested_at": run.cancel_requested_at, "log_bytes": run.log_bytes, "created_at": run.created_at,
         "started_at": run.started_at, "planned_at": run.planned_at, "finished_at": run.finished_at,
     }  # fmt: skip

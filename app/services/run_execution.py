@@ -102,6 +102,7 @@ class LogPiece:
     of_fence: int | None = None
     done: int | None = None
     total: int | None = None
+    moved: bool = False  # it tells of something new, not just of waiting
 
 
 def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dict[str, Any] | None:
@@ -123,10 +124,29 @@ def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dic
     offset = run.log_bytes
     run.log_bytes += length
     run.log_lines += lines
+    if piece.moved:
+        _moved(uow, run)
     if piece.done is not None and (piece.done, piece.total) != (run.progress_done, run.progress_total):
         run.progress_done, run.progress_total = piece.done, piece.total or run.progress_total
         runs.touch(uow, run)
     return {"run": run_id, "offset": offset, "bytes": length, "lines": run.log_lines}
+
+
+def set_activity(uow: UnitOfWork, run_id: int, fence: int, activity: Mapping[str, Any]) -> None:
+    """Show what Proxmox works on for the run, by slug; a percentage that grows is movement."""
+    run = guard(uow, run_id, fence)
+    if any(now.get("percent") != (run.activity.get(slug) or {}).get("percent") for slug, now in activity.items()):
+        _moved(uow, run)
+    run.activity = dict(activity)
+    runs.touch(uow, run)
+
+
+def _moved(uow: UnitOfWork, run: Run) -> None:
+    run.progressed_at = func.clock_timestamp()
+    if run.stalled_at is not None:
+        runs.add_event(uow, run, f"moving:{run.stalled_at.timestamp()}", "moving")
+        run.stalled_at = None
+        runs.touch(uow, run)
 
 
 def logged_until(uow: UnitOfWork, run_id: int, of_fence: int, phase: str) -> int:

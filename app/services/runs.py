@@ -142,7 +142,8 @@ def facts(run: Run) -> dict[str, Any]:
         "id": run.id, "task_id": str(run.task_id), "workspace": run.workspace_id, "version": run.version, "state": run.state.value,
         "kind": run.kind.value,
         "names": run.names[:5], "count": len(run.names), "done": run.progress_done, "total": run.progress_total,
-        "log_bytes": run.log_bytes, "waiting_for": run.waiting_for,
+        "log_bytes": run.log_bytes, "waiting_for": run.waiting_for, "stalled": run.stalled_at is not None,
+        "activity": dict(list(run.activity.items())[:5]),
     }  # fmt: skip
 
 
@@ -206,7 +207,8 @@ def transition(uow: UnitOfWork, run: Run, new: RunState, key: str | None = None,
     if not can_move(old, new):
         raise RunStateConflict(state=old.value, wanted=new.value)
     run.state = new
-    run.waiting_for = None
+    run.waiting_for = run.stalled_at = None
+    run.activity = {}
     now = uow.session.scalar(select(func.clock_timestamp()))
     if new == RunState.PLANNING and run.started_at is None:
         run.started_at = now
@@ -214,6 +216,8 @@ def transition(uow: UnitOfWork, run: Run, new: RunState, key: str | None = None,
         run.planned_at = now
     elif new == RunState.APPLYING and run.apply_started_at is None:
         run.apply_started_at = now
+    if new in RUNNING:
+        run.progressed_at = now
     if new in QUEUED:
         run.bell_at = now
         uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)

@@ -214,7 +214,7 @@ def run_for(
     return Run(
         task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
         apply_mode=mode, intent=intent, targets=slugs, names=names,
-        progress_total=len(slugs), fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
+        progress_total=len(slugs), activity={}, fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ class RuntimeSettings:
     """What an administrator may change while everything runs."""
 
     plan_expiry_s: int = 86_400
+    stall_after_s: int = 300
     slots_per_template: int = 10
     slots_per_node: int = 20
     slots_per_storage: int = 20
@@ -36,6 +37,7 @@ class RuntimeSettings:
 
 BOUNDS: dict[str, tuple[int, int]] = {
     "plan_expiry_s": (300, 30 * 86_400),
+    "stall_after_s": (5, 86_400),
     "slots_per_template": (1, 100),
     "slots_per_node": (1, 200),
     "slots_per_storage": (1, 200),

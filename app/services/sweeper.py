@@ -36,7 +36,7 @@ def tick() -> None:
             return
         patient_until = _own_absence(uow)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, expire_planned, free_leftovers]
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, free_leftovers]
     if now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:
@@ -92,6 +92,22 @@ def resume_dead(uow: UnitOfWork) -> None:
         runs.add_event(uow, run, f"runner_lost:{run.fence}", "runner_lost")
         log.warning("runner_lost", run_id=run.id, fence=run.fence)
         uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+
+
+def mark_stalled(uow: UnitOfWork) -> None:
+    """Show runs of which nothing moves: neither a new line of Terraform nor a clone's percentage."""
+    limit_s = settings.get(uow.session).stall_after_s
+    rows = uow.session.scalars(
+        select(Run)
+        .where(Run.state.in_(RUNNING), Run.stalled_at.is_(None), func.coalesce(Run.progressed_at, Run.started_at) < _ago(limit_s))
+        .order_by(Run.id).limit(50).with_for_update(key_share=True, skip_locked=True)
+    )  # fmt: skip
+    for run in rows:
+        run.stalled_at = func.clock_timestamp()
+        where = dict(list(run.activity.items())[:5])
+        runs.add_event(uow, run, f"stalled:{run.progressed_at and run.progressed_at.timestamp()}", "stalled", where=where, state=run.state.value)
+        runs.touch(uow, run)
+        log.warning("run_stalled", run_id=run.id, state=run.state.value, where=where)
 
 
 def expire_planned(uow: UnitOfWork) -> None:

@@ -91,6 +91,18 @@ def done(event: dict[str, Any]) -> str | None:
     return None
 
 
+def begun(event: dict[str, Any]) -> str | None:
+    """Return the key of the server that this event says Terraform begins with."""
+    if event.get("type") == "apply_start":
+        return slug_of(event.get("hook", {}).get("resource", {}).get("addr", ""))
+    return None
+
+
+def moves(event: dict[str, Any]) -> bool:
+    """True for an event that tells of something new, not just that Terraform still waits."""
+    return event.get("type") != "apply_progress"
+
+
 def readable(event: dict[str, Any], applying: bool = False) -> str | None:
     """Return the log text of an event (one or more lines, each ended), or None for noise.
 

@@ -1,18 +1,22 @@
 """Runs over the API: list, one with its changes, its log, and what people decide about it."""
 
+from typing import Any
+
 from flask import Blueprint, Response
 
 from app.domain.permissions import Permission
 from app.extensions import db
+from app.messages import text_of
 from app.routes.access import current_actor, needs
 from app.routes.api import answer, page
 from app.routes.api.servers import accept
 from app.routes.parse import body, query
 from app.schemas.page import clamp
 from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json
-from app.services import retries, runs
+from app.services import retries, runs, waiting
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
+from app.services.waiting import Waiting
 
 bp = Blueprint("api_runs", __name__, url_prefix="/api/runs")
 
@@ -36,7 +40,8 @@ def show(run_id: int) -> Response:
     session = db.session()
     run = runs.get(session, current_actor(), run_id)
     events = [{"name": e.name, "at": e.at, "detail": e.detail} for e in runs.events(session, run)]
-    return answer({**run_json(run), "changes": [change_json(c) for c in runs.changes(session, run)], "events": events})
+    told = {**run_json(run), "waiting": waiting_json(waiting.explain(session, current_actor(), run))}
+    return answer({**told, "changes": [change_json(c) for c in runs.changes(session, run)], "events": events})
 
 
 @bp.get("/<int:run_id>/log")
@@ -89,3 +94,13 @@ def stop(run_id: int) -> Response:
     with unit_of_work() as uow:
         runs.stop(uow, current_actor(), run_id)
     return _state(run_id)
+
+
+def waiting_json(waiting: Waiting | None) -> dict[str, Any] | None:
+    """Why a run waits, for whom, and when it may begin."""
+    if waiting is None:
+        return None
+    return {
+        "code": waiting.code, "message": text_of(waiting.code, dict(waiting.args)), "position": waiting.position, "run": waiting.blocker,
+        "owner": waiting.owner, "expected_at": waiting.expected_at,
+    }  # fmt: skip
