@@ -64,7 +64,8 @@ class Settings(BaseModel):
     celery_broker_url: str = Field("", repr=False)
     celery_result_backend: str = Field("", repr=False)
 
-    run_deadline_s: int = Field(7200, ge=60, le=86_400)
+    run_deadline_s: int = Field(7200, ge=10, le=86_400)
+    run_deadline_grace_s: int = Field(600, ge=5, le=86_400)  # to finish what is begun; then Terraform is killed
 
     secret_key: SecretStr = SecretStr("")
     encryption_keys: tuple[SecretStr, ...] = ()

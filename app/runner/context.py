@@ -25,6 +25,9 @@ from app.services.uow import UnitOfWork
 from app.streaming.events import Event, append
 
 Target = ServerFacts
+# Reasons for which Terraform is killed, by what they are worse than.
+OUTWEIGHED = {"stop": ("cancel", "deadline"), "overdue": ("deadline", "cancel")}
+KILLED = frozenset(OUTWEIGHED)
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ class RunContext:
         self.run_id, self.fence, self.facts = claimed.run_id, claimed.fence, claimed.run
         self.folder = get_settings().data_dir / "runs" / str(self.run_id)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.reason: str | None = None  # why Terraform was told to stop: cancel, stop (killed), lease, fenced, deadline
+        self.reason: str | None = None  # why Terraform was told to stop: KILLED, or cancel, lease, fenced, deadline
         self.lock_fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self.keeper = Keeper(self.lock_fd)
         self._reason_lock = threading.Lock()
-        self.lease = Lease(self.run_id, self.fence, self.stop, get_settings().run_deadline_s)
+        self.lease = Lease(self.run_id, self.fence, self.stop, get_settings().run_deadline_s, get_settings().run_deadline_grace_s)
         self.lease.start()
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
         self._lines = 0
@@ -62,12 +65,12 @@ class RunContext:
         return [t.slug for t in self.facts.servers]
 
     def stop(self, reason: str) -> None:
-        """Have Terraform told to stop, once; the first reason stays, but "stop" outweighs a cancel and a lost fence all."""
+        """Have Terraform told to stop, once; the first reason stays, but killing outweighs asking and a lost fence all."""
         with self._reason_lock:
             again = reason == self.reason
-            if self.reason is None or reason == "fenced" or (reason == "stop" and self.reason == "cancel"):
+            if self.reason is None or reason == "fenced" or self.reason in OUTWEIGHED.get(reason, ()):
                 self.reason = reason
-        if reason != "stop":
+        if reason not in KILLED:
             self.keeper.stop()
         elif not again:
             self.keeper.stop(kill=True)
@@ -124,7 +127,7 @@ class RunContext:
         poll.register(self.keeper.sock, select.POLLIN)
         self.keeper.start(argv, self.folder, self._environment(), phase)
         if self.told_to_stop() and not anyway:  # meanwhile
-            self.keeper.stop(kill=self.reason == "stop")
+            self.keeper.stop(kill=self.reason in KILLED)
         code: int | None = None
         try:
             while code is None:

@@ -25,11 +25,13 @@ _OPTIONS = "-c statement_timeout=2000 -c lock_timeout=2000 -c application_name=r
 
 
 class Lease:
-    """Renews until `close`; calls `on_stop` with "cancel", "stop" (at once), "lease" (could not renew for 15 s), "deadline" or "fenced"."""
+    """Renews until `close`; calls `on_stop` with "cancel", "stop" (at once), "lease" (could not renew for 15 s), "fenced",
+    "deadline", and "overdue" when the grace after that is over too."""
 
-    def __init__(self, run_id: int, fence: int, on_stop: Callable[[str], None], deadline_s: float) -> None:
+    def __init__(self, run_id: int, fence: int, on_stop: Callable[[str], None], deadline_s: float, grace_s: float) -> None:
         self.run_id, self.fence, self.on_stop = run_id, fence, on_stop
         self._deadline = time.monotonic() + deadline_s
+        self._overdue = self._deadline + grace_s
         self._closing = os.eventfd(0, os.EFD_CLOEXEC)
         self._dsn = get_settings().database_url.replace("postgresql+psycopg2://", "postgresql://")
         self._identity = (socket.gethostname(), process.boot_id(), os.getpid(), process.start_time(os.getpid()))
@@ -63,7 +65,7 @@ class Lease:
                 if time.monotonic() - last > LEASE_GIVE_UP_S:
                     self.on_stop("lease")
             if began > self._deadline:
-                self.on_stop("deadline")
+                self.on_stop("overdue" if began > self._overdue else "deadline")
             if self._wait(LEASE_RENEW_S if renewed else 0.5):
                 self._drop()
                 return

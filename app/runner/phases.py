@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
+from app.config import get_settings
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
 from app.runner import adoption, collisions, outcome, preflight
-from app.runner.context import RunContext
+from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
 from app.services import run_execution, run_inputs, runs, slots, states
@@ -179,13 +180,13 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     if context.reason == "cancel" and applied and outcome.complete(context, phase):
         outcome.applied(context)
         return DONE
+    if context.reason in KILLED and applied:
+        adoption.know(context, phase)
     if context.reason in ("cancel", "stop"):
-        if context.reason == "stop" and applied:
-            adoption.know(context, phase)
         outcome.canceled(context, phase)
         return DONE
-    if context.reason == "deadline":
-        raise RunFailed("run_deadline")
+    if context.reason in ("deadline", "overdue"):
+        raise RunFailed("run_deadline", seconds=get_settings().run_deadline_s)
     # A negative code: killed by a signal. Never a blind repeat: the next round adopts what there is.
     if context.reason == "lease" or code < 0:
         return AGAIN
