@@ -13,6 +13,7 @@ class Permission(StrEnum):
     MANAGE_ALL = "manage_all"  # change, power, delete and cancel what belongs to others
     APPROVE = "approve"
     LOCK = "lock"  # lock and unlock a workspace, break the lock of a dead run
+    ROLL_BACK_STATE = "roll_back_state"  # make a former state the newest one
     DOWNLOAD_STATE = "download_state"  # a state has passwords and keys in it
     STOP_NOW = "stop_now"  # kill a run's Terraform in the middle of its work
     MANAGE_CLUSTERS = "manage_clusters"
@@ -35,7 +36,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
     Role.OPERATOR: frozenset(
         {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.MANAGE_ALL, P.APPROVE, P.STOP_NOW, P.LOCK,
-         P.DOWNLOAD_STATE, P.MANAGE_NETWORKS, P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
+         P.ROLL_BACK_STATE, P.DOWNLOAD_STATE, P.MANAGE_NETWORKS, P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
     ),
     Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER}),
     Role.VIEWER: frozenset({P.VIEW, P.VIEW_ALL}),

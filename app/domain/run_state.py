@@ -22,6 +22,7 @@ class RunKind(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     DELETE = "delete"
+    ROLLBACK = "rollback"  # of the workspace's state to a former version, and a look at what Terraform makes of it
 
 
 class ApplyMode(StrEnum):

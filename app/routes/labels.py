@@ -34,11 +34,13 @@ RUN_KINDS: dict[str, LazyString] = {
     RunKind.CREATE: _l("Create"),
     RunKind.CHANGE: _l("Change"),
     RunKind.DELETE: _l("Delete"),
+    RunKind.ROLLBACK: _l("Roll back"),
 }
 RUN_TITLES: dict[str, LazyString] = {
     RunKind.CREATE: _l("Create %(names)s"),
     RunKind.CHANGE: _l("Change %(names)s"),
     RunKind.DELETE: _l("Delete %(names)s"),
+    RunKind.ROLLBACK: _l("Roll back the state of %(names)s"),
 }
 ACTIONS: dict[str, LazyString] = {
     ActionKind.START: _l("Start"),
@@ -104,6 +106,7 @@ EVENTS: dict[str, LazyString] = {
     "interrupted": _l("Interrupted"),
     "vmid_moved": _l("Another VMID was reserved: the first one is somebody else’s now"),
     "replanned": _l("Planned again: the state is newer than the approved plan"),
+    "rolled_back": _l("The state was rolled back"),
     "stalled": _l("Nothing moves"),
     "moving": _l("It moves again"),
     "retry_of": _l("Asked for again after"),

@@ -181,7 +181,8 @@ def _change(name: str, data: dict[str, Any], edited: str) -> Response:
 def delete(name: str) -> Response:
     try:
         with unit_of_work() as uow:
-            accepted = servers.delete(uow, current_actor(), name, {"confirm": request.form.get("confirm", "").strip()})
+            wanted = {"confirm": request.form.get("confirm", "").strip(), "forget": "forget" in request.form}
+            accepted = servers.delete(uow, current_actor(), name, wanted)
     except Invalid as exc:
         return _detail(name, "delete", messages(exc.errors))
     return go(url_for("runs.detail", run_id=accepted.run.id))

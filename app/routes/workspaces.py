@@ -7,8 +7,8 @@ from app.domain.permissions import Permission
 from app.errors import Invalid
 from app.extensions import db
 from app.routes.access import current_actor, needs
-from app.routes.forms import done, messages, page
-from app.services import state_history, workspace_locks, workspaces
+from app.routes.forms import done, go, messages, page
+from app.services import state_history, state_rollbacks, workspace_locks, workspaces
 from app.services.uow import unit_of_work
 
 bp = Blueprint("workspaces", __name__)
@@ -40,6 +40,14 @@ def lock_card(name: str) -> Response:
     session = db.session()
     workspace = workspaces.get(session, current_actor(), name)
     return make_response(render_template("workspaces/_lock.html", workspace=workspace, held=workspace_locks.holders(session, workspace)))
+
+
+@bp.post("/workspaces/<name>/roll-back")
+@needs(Permission.ROLL_BACK_STATE)
+def roll_back(name: str) -> Response:
+    with unit_of_work() as uow:
+        accepted = state_rollbacks.roll_back(uow, current_actor(), name, request.form.get("version", 0, type=int))
+    return go(url_for("runs.detail", run_id=accepted.run.id))
 
 
 @bp.post("/workspaces/<name>/lock")

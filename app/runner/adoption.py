@@ -127,6 +127,20 @@ def know(context: RunContext, phase: str) -> None:
                 context.unfinished.add(target.slug)
 
 
+def forget(context: RunContext, phase: str) -> None:
+    """Take the run's servers out of the state; Proxmox is only asked. Raises RunFailed when a VM is there and ours, ProxmoxError."""
+    known = states.instances(context.state.read().body)
+    with context.proxmox() as client:
+        resources = preflight.wait_quiet(context, client)
+        for target in context.facts.servers:
+            guest = resources.guest(target.vmid)
+            if guest is not None and preflight.is_ours(client, guest, target):
+                raise RunFailed("server_is_there", server=target.name, vmid=target.vmid)
+    for target in context.facts.servers:
+        if target.slug in known and context.run_terraform(command.state_rm(target.slug), f"{phase}-{target.vmid}") != 0:
+            raise RunFailed("forget_failed", server=target.name)
+
+
 def into_state(context: RunContext, slug: str, identity: str, phase: str, *, anyway: bool = False) -> None:
     """Import one VM into the state, so that a delete can remove it. Raises RunFailed."""
     if context.run_terraform(command.import_(slug, identity), phase, log=False, anyway=anyway) != 0:

@@ -43,8 +43,7 @@ def applied(context: RunContext) -> None:
 
 def nothing_to_do(context: RunContext) -> None:
     """The plan is empty: what was asked for is there. After a resume that is a good end of the apply."""
-    resumed_apply = context.facts.applying
-    state = RunState.APPLIED if resumed_apply else RunState.PLANNED_AND_FINISHED
+    state = RunState.APPLIED if context.facts.applying else RunState.PLANNED_AND_FINISHED
     _end(context, state, _seen(context, careful=False))
 
 

@@ -14,7 +14,7 @@ from app.runner import adoption, collisions, outcome, preflight
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
-from app.services import run_execution, run_inputs, runs, slots, states
+from app.services import run_execution, run_inputs, runs, slots, state_rollbacks, states
 from app.services.run_execution import PlanFile
 from app.services.uow import UnitOfWork
 
@@ -36,15 +36,27 @@ def plan_and_apply(context: RunContext, number: int) -> str:
             return _apply_approved(context, saved, key, last)
         context.note("replanned")
         context.say("The state is newer than the approved plan: planning again")
+    if context.facts.forgets:
+        return _forget(context, key)
     resources = _check(context)
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
     workdir.write_inputs(context.folder, inputs)
+    if context.facts.kind == RunKind.ROLLBACK and patient(lambda uow: state_rollbacks.write(uow, context.run_id, context.fence)):
+        context.say("The former state is the newest one now")
     again = context.claimed.resumed or bool(number)
-    adopted = adoption.adopt(context, f"adopt-{key}", settle=again) if again or context.facts.completes else []
+    adopted = adoption.adopt(context, f"adopt-{key}", settle=again) if again or _may_lack_servers(context) else []
     if context.facts.kind == RunKind.DELETE:
         _import_unknown(context, resources, key)
     return _plan(context, key, bool(adopted) or context.facts.completes, last)
+
+
+def _forget(context: RunContext, key: str) -> str:
+    adoption.forget(context, f"forget-{key}")
+    if context.told_to_stop():
+        return _after(context, f"forget-{key}", -1, applied=False)
+    outcome.nothing_to_do(context)
+    return DONE
 
 
 def _check(context: RunContext) -> Resources:
@@ -69,6 +81,13 @@ def _running(context: RunContext, resources: Resources) -> dict[str, bool]:
     return {slug: guest.status == "running" for slug, guest in found.items() if guest is not None}
 
 
+def _may_lack_servers(context: RunContext) -> bool:
+    """True when the state may not know VMs of ours: before a retry, after a roll back and whatever was planned on one."""
+    if context.facts.completes or context.facts.kind == RunKind.ROLLBACK:
+        return True
+    return context.facts.kind == RunKind.CHANGE and not set(context.slugs) <= set(states.instances(context.state.read().body))
+
+
 def _import_unknown(context: RunContext, resources: Resources, key: str) -> None:
     """A server that exists but that Terraform never saved: take it into the state, so that the plan can remove it."""
     known = states.instances(context.state.read().body)
@@ -85,7 +104,9 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
 def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
     # Not for a first create: its workspace holds nothing else, and without targets no warning is printed.
-    targets = [] if context.facts.kind == RunKind.CREATE and not context.facts.completes else context.slugs
+    # A roll back wants to see everything.
+    whole = context.facts.kind == RunKind.ROLLBACK or (context.facts.kind == RunKind.CREATE and not context.facts.completes)
+    targets = [] if whole else context.slugs
     code = context.run_terraform(command.plan(PLAN_FILE, targets), phase)
     if code not in (0, 2):
         return _after(context, phase, code, applied=False)

@@ -30,7 +30,8 @@ def check(context: RunContext, client: ProxmoxClient, resources: Resources) -> N
             if not nodes[node]:
                 raise RunFailed("node_offline", node=node)
         if guest is not None and not is_ours(client, guest, target):
-            raise RunFailed("vmid_foreign", vmid=target.vmid, server=target.name, found=guest.name)
+            code = "vmid_foreign" if context.facts.kind == RunKind.CREATE else "server_replaced"
+            raise RunFailed(code, vmid=target.vmid, server=target.name, found=guest.name)
 
 
 def check_template(resources: Resources, template_vmid: int, name: str) -> None:

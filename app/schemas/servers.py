@@ -137,9 +137,10 @@ class ServerChange(Strict):
 
 
 class ServerDelete(Strict):
-    """`DELETE /api/servers/<name>`; `confirm` repeats the name."""
+    """`DELETE /api/servers/<name>`; `confirm` repeats the name. `forget`: its VM is gone, only state and list still have it."""
 
     confirm: str = ""
+    forget: bool = False
     apply: ApplyMode = ApplyMode.AUTO
 
 

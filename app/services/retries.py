@@ -68,7 +68,7 @@ def _change(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
     if name is None:
         raise NotFound(kind="server", name=former.names[0])
     if former.kind == RunKind.DELETE:
-        return servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value})
+        return servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value, "forget": bool(former.intent.get("forget"))})
     wanted = dict(former.intent.get("servers", {}).get(slug, {}))
     if "disks" in wanted:
         wanted["disks"] = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in wanted["disks"]]

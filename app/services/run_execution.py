@@ -159,8 +159,8 @@ def logged_until(uow: UnitOfWork, run_id: int, of_fence: int, phase: str) -> int
 
 def allowed(kind: RunKind, adopting: bool) -> frozenset[str]:
     """Actions a run may do to the servers it named without a person."""
-    own = {RunKind.CREATE: {"create"}, RunKind.CHANGE: {"update"}, RunKind.DELETE: {"delete"}}[kind]
-    return frozenset(own | ({"import", "update"} if adopting and kind == RunKind.CREATE else set()))
+    own = {RunKind.CREATE: {"create"}, RunKind.CHANGE: {"update"}, RunKind.DELETE: {"delete"}, RunKind.ROLLBACK: set()}[kind]
+    return frozenset(own | ({"import", "update"} if adopting and kind in (RunKind.CREATE, RunKind.CHANGE) else set()))
 
 
 def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[Planned], adopting: bool) -> dict[str, Any] | None:
@@ -171,6 +171,8 @@ def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[Planned], adop
     more = plan_bounds.beyond(plan, approved) if run.approved_at is not None else None
     if run.approved_at is not None and more is None:
         return None
+    if run.kind == RunKind.ROLLBACK and more is None:
+        return {"code": "state_rolled_back", "args": {}}
     may = allowed(run.kind, adopting)
     for change in plan:
         if change.slug not in run.targets:

@@ -29,6 +29,7 @@ class RunFacts:
     mode: ApplyMode
     applying: bool
     completes: bool  # what a former run of the same servers began: they may be there already
+    forgets: bool  # a deletion that only takes the servers off the state and the list
     audience: str
     servers: tuple[ServerFacts, ...]
     access: Access
@@ -50,7 +51,7 @@ def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
     )
     return RunFacts(
         run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING,
-        run.kind == RunKind.CREATE and run.retry_of_id is not None, runs.audience(uow.session, run),
+        run.kind == RunKind.CREATE and run.retry_of_id is not None, bool(run.intent.get("forget")), runs.audience(uow.session, run),
         tuple(ServerFacts(s.slug, s.name, s.vmid, s.node_name, s.marker, s.in_state) for s in rows),
         clusters.access(cluster), clusters.terraform_environment(cluster), clusters.ca_file(cluster),
         workspace.flavour, workspace.terraform_version,

@@ -289,9 +289,10 @@ def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mappin
         raise Invalid(field_errors(exc)) from exc
     if request.confirm != server.name:
         raise Invalid([FieldError("confirm", "confirm_name", {"name": server.name})])
-    run = _new_run(uow, actor, server, RunKind.DELETE, {"servers": {}}, request.apply)
+    intent = {"servers": {}, **({"forget": True} if request.forget else {})}
+    run = _new_run(uow, actor, server, RunKind.DELETE, intent, request.apply)
     server.status = ServerStatus.DELETING
-    audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid)
+    audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid, **({"forget": True} if request.forget else {}))
     run_settlement.tell(uow, server)
     return Accepted(run, [server.name])
 

@@ -7,13 +7,14 @@ full lease has passed.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import and_, exists, func, select, text
 
 from app.adapters import broker
-from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunState
+from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
+from app.domain.server_status import ServerStatus
 from app.domain.tasks import Queue, TaskName
 from app.log import get_logger
-from app.models import Run, RunLease, Server, SlotHolder
+from app.models import Cluster, Guest, Run, RunLease, Server, SlotHolder
 from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings, state_history
 from app.services.uow import UnitOfWork, unit_of_work
 
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 TICK_KEY = "sweeper.last_tick"
 AWAY_S = 10
 BELL_S = 10
+UNMADE_S = 30  # a request that was on its way at the run's end has become a guest by then, or never will
 LOCK_KEY = 77_000
 
 
@@ -36,7 +38,7 @@ def tick() -> None:
             return
         patient_until = _own_absence(uow)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, free_leftovers]
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers]
     if now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:
@@ -119,6 +121,25 @@ def expire_planned(uow: UnitOfWork) -> None:
     for run in rows:
         run_settlement.drop_unmade(uow, run)
         runs.transition(uow, run, RunState.DISCARDED, reason="expired")
+
+
+def forget_unmade(uow: UnitOfWork) -> None:
+    """Take servers off the list of which a run could not tell at its end whether they were made, once Proxmox shows that they were not."""
+    guest = exists().where(Guest.cluster_id == Server.cluster_id, Guest.vmid == Server.vmid)
+    seen_since = func.make_interval(0, 0, 0, 0, 0, 0, UNMADE_S)
+    rows = uow.session.scalars(
+        select(Server)
+        .join(Run, Run.id == Server.run_id)
+        .join(Cluster, Cluster.id == Server.cluster_id)
+        .where(
+            Server.status == ServerStatus.FAILED, Server.in_state.is_(False), Server.deleted_at.is_(None), Server.busy_run_id.is_(None),
+            Run.kind == RunKind.CREATE, Run.state.in_(FINAL), Cluster.polled_at > Run.finished_at + seen_since, ~guest,
+        )
+        .order_by(Server.id).limit(50).with_for_update(key_share=True, skip_locked=True, of=Server)
+    ).all()  # fmt: skip
+    for server in rows:
+        log.info("server_never_made", server_id=server.id, run_id=server.run_id)
+    run_settlement.remove(uow, list(rows), ever_made=True)
 
 
 def free_leftovers(uow: UnitOfWork) -> None:

@@ -69,12 +69,25 @@ def test_a_vmid_taken_in_the_middle_of_an_apply_is_given_up(stack: Stack, admin:
 
 
 @pytest.mark.parametrize("moment", ["change", "delete"])
-def test_a_server_whose_vmid_is_somebody_elses_now_is_neither_changed_nor_deleted(stack: Stack, admin: Api, moment: str) -> None:
+def test_a_server_whose_vmid_is_somebody_elses_now_is_not_touched_but_can_be_forgotten(stack: Stack, admin: Api, moment: str) -> None:
     [name] = admin.made(f"replaced-{moment}")
     vmid = reserved(admin, name)
     stack.control("delete", vmid=vmid)
     digest = occupy(stack, vmid)
     run_id = (admin.change(name, tags=["x"]) if moment == "change" else admin.delete(name))["run_id"]
     run = admin.wait_run(run_id, "errored")
-    assert run["error"]["code"] == "vmid_foreign" and run["error"]["hint"]
+    assert run["error"]["code"] == "server_replaced" and run["error"]["hint"]
     assert stack.control("digest", vmid=vmid) == digest
+
+    forgotten = admin.wait_run(admin.delete(name, forget=True)["run_id"])
+    assert forgotten["state"] == "planned_and_finished", (forgotten["error"], admin.log(forgotten["id"]))
+    assert admin.call("GET", f"/api/servers/{name}").status == 404
+    assert stack.control("digest", vmid=vmid) == digest
+    stack.control("delete", vmid=vmid)
+
+
+def test_a_server_that_is_there_is_not_forgotten(stack: Stack, admin: Api) -> None:
+    [name] = admin.made("unforgettable")
+    run = admin.wait_run(admin.delete(name, forget=True)["run_id"], "errored")
+    assert run["error"]["code"] == "server_is_there"
+    eventually(lambda: admin.get(f"/api/servers/{name}")["status"] == "running", 30, "it is shown as it is")

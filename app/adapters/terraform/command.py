@@ -44,6 +44,11 @@ def untaint(slug: str) -> list[str]:
     return _argv("untaint", ADDRESS.format(slug), lock=False)
 
 
+def state_rm(slug: str) -> list[str]:
+    """`state rm` of one server: Terraform forgets it, nothing is removed."""
+    return _argv("state rm", ADDRESS.format(slug), lock=False)
+
+
 def import_(slug: str, identity: str) -> list[str]:
     """`import` of one VM ("node/vmid") under a server's key."""
     return _argv("import", ADDRESS.format(slug), identity, input=False, lock=False)

@@ -9,10 +9,11 @@ from app.extensions import db
 from app.models import Workspace
 from app.routes.access import current_actor, needs
 from app.routes.api import answer, page
+from app.routes.api.servers import accept
 from app.routes.parse import json_body, query
 from app.schemas.accounts import PageQuery
 from app.schemas.workspaces import CompareQuery, WorkspaceQuery
-from app.services import state_history, workspace_locks, workspaces
+from app.services import state_history, state_rollbacks, workspace_locks, workspaces
 from app.services.state_history import Comparison, Difference, Version
 from app.services.uow import unit_of_work
 from app.services.workspace_locks import Holders
@@ -67,6 +68,13 @@ def download(name: str, version_id: int) -> Response:
         version, body = state_history.download(uow, current_actor(), workspace, version_id)
     headers = {"Content-Disposition": f'attachment; filename="{workspace.name}-{version.serial}.tfstate"', "Cache-Control": "no-store"}
     return Response(body, mimetype="application/json", headers=headers)
+
+
+@bp.post("/<name>/states/<int:version_id>/rollback")
+@needs(Permission.ROLL_BACK_STATE)
+def roll_back(name: str, version_id: int) -> Response:
+    actor = current_actor()
+    return accept(lambda uow: state_rollbacks.roll_back(uow, actor, name, version_id))
 
 
 @bp.post("/<name>/lock")
