@@ -65,6 +65,8 @@ class Settings(BaseModel):
     celery_result_backend: str = Field("", repr=False)
 
     run_deadline_s: int = Field(7200, ge=10, le=86_400)
+    # auto: on for PID 1, as in a container, where everything ends with it
+    runners_end_with_worker: Literal["on", "off", "auto"] = "auto"
     run_deadline_grace_s: int = Field(600, ge=5, le=86_400)  # to finish what is begun; then Terraform is killed
 
     secret_key: SecretStr = SecretStr("")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from app.config import Settings, check_complete, get_settings, load_settings
-from launcher import parts
+from launcher import parts, together
 from launcher.instance import Instance, Refusal, make_directories
 
 
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         "beat": parts.beat,
         "flower": _flower,
     }[args.command](settings)
+    if args.command == "worker" and together.wanted(settings):
+        return together.run(settings, command)
     parts.execute(settings, command)
     return 0
 

@@ -246,6 +246,10 @@ class Stack:
         """Return the pid of the newest runner of a run, from its lease."""
         return int(self.sql(f"select pid from run_lease where run_id = {int(run_id)} and pid is not null order by fence desc limit 1")[0][0])
 
+    def sql_write(self, text: str) -> None:
+        """Change the instance's database behind its back."""
+        self.sql(text)
+
     def sql(self, text: str) -> list[tuple[Any, ...]]:
         """Read the instance's database."""
         import psycopg2
@@ -253,6 +257,7 @@ class Stack:
         url = json.loads((self.data_dir / "instance.json").read_text())["database_url"].replace("+psycopg2", "")
         with contextlib.closing(psycopg2.connect(url, connect_timeout=3)) as connection, connection.cursor() as cursor:
             cursor.execute(text)
+            connection.commit()
             return cursor.fetchall() if cursor.description else []
 
 

@@ -107,6 +107,7 @@ EVENTS: dict[str, LazyString] = {
     "vmid_moved": _l("Another VMID was reserved: the first one is somebody else’s now"),
     "replanned": _l("Planned again: the state is newer than the approved plan"),
     "rolled_back": _l("The state was rolled back"),
+    "left": _l("The worker’s machine was shut down; another one goes on"),
     "stalled": _l("Nothing moves"),
     "moving": _l("It moves again"),
     "retry_of": _l("Asked for again after"),

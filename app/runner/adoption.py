@@ -3,21 +3,21 @@
 import fcntl
 import os
 import signal
+import socket
 import time
-
-from sqlalchemy import select
 
 from app.adapters.terraform import command, workdir
 from app.errors import Fenced, RunFailed
 from app.log import get_logger
-from app.models import RunLease
-from app.runner import preflight, process
+from app.runner import leaving, preflight, process
 from app.runner.context import RunContext
 from app.runner.patience import patient
 from app.services import run_execution, states
 
 log = get_logger(__name__)
 LOCK_PATIENCE_S, LOCK_POLL_S = 1800.0, 0.02
+# On another machine a frozen runner's Terraform may still begin servers, and nothing here can tell.
+ELSEWHERE_QUIET_S = 15.0
 SETTLE_S = 1.0  # a request the dead provider sent may still be on its way
 
 
@@ -26,17 +26,9 @@ def take_over(context: RunContext) -> None:
     if not context.claimed.resumed:
         _take_lock(context)
         return
-    former = patient(
-        lambda uow: [
-            (row.pid, row.pid_start)
-            for row in uow.session.scalars(
-                select(RunLease).where(
-                    RunLease.run_id == context.run_id, RunLease.fence < context.fence, RunLease.boot_id == process.boot_id(),
-                    RunLease.pid.is_not(None),
-                )
-            )
-        ]
-    )  # fmt: skip
+    leases = patient(lambda uow: run_execution.former_leases(uow, context.run_id, context.fence))
+    former = [(lease.pid, lease.pid_start) for lease in leases if lease.boot_id == process.boot_id()]
+    context.elsewhere = any(lease.host not in ("", socket.gethostname()) and not lease.given_up for lease in leases[-1:])
     for pid, start in former:
         # Its keeper sees the end of file and lets Terraform finish the servers in flight.
         if pid is not None and process.start_time(pid) == start:
@@ -58,6 +50,7 @@ def _take_lock(context: RunContext) -> None:
             fcntl.flock(context.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
+            leaving.check(context)
             if context.reason == "fenced" or time.monotonic() > end:
                 raise RunFailed("former_terraform_hangs") from None
             time.sleep(LOCK_POLL_S)
@@ -87,7 +80,7 @@ def adopt(context: RunContext, phase: str, settle: bool = True) -> list[str]:
     blocks: list[tuple[str, str]] = []
     known = states.instances(context.state.read().body)
     with context.proxmox() as client:
-        resources = preflight.wait_quiet(context, client)
+        resources = preflight.wait_quiet(context, client, ELSEWHERE_QUIET_S if settle and context.elsewhere else 0.0)
         for target in context.facts.servers:
             guest = resources.guest(target.vmid)
             instance = known.get(target.slug)

@@ -55,6 +55,7 @@ class RunContext:
         self.lease = Lease(self.run_id, self.fence, self.stop, get_settings().run_deadline_s, get_settings().run_deadline_grace_s)
         self.lease.start()
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
+        self.elsewhere = False  # the former runner was on another machine and did not say that it left
         self._lines = 0
         self.begun: set[str] = set()  # slugs that Terraform works on or has finished
         self.done: set[str] = set()

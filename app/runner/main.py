@@ -11,8 +11,9 @@ from app.adapters.terraform.skeleton import ensure_skeleton
 from app.domain.run_state import RunState
 from app.errors import AppError, Fenced, RunFailed
 from app.log import get_logger
-from app.runner import adoption, outcome, phases
+from app.runner import adoption, leaving, outcome, phases
 from app.runner.context import Claimed, RunContext
+from app.runner.leaving import Leaving
 from app.runner.patience import LOST, patient
 from app.services import forked, run_execution, run_facts, run_results, workspaces
 from app.services.run_execution import Claim
@@ -26,7 +27,7 @@ def run(app: Flask, claim: Claim) -> None:
         forked.forget_connections()
         try:
             _run(app, claim)
-        except (Fenced, KeeperGone) as exc:
+        except (Fenced, KeeperGone, Leaving) as exc:
             # Somebody else goes on, or Terraform finishes without us and the next runner waits for it.
             log.warning("runner_left", run_id=claim.run_id, fence=claim.fence, reason=str(exc))
         except LOST as exc:
@@ -41,6 +42,7 @@ def _run(app: Flask, claim: Claim) -> None:
         _fail_early(claim, exc)
         return
     context = RunContext(app, Claimed(claim.run_id, claim.fence, claim.resumed, facts), skeleton)
+    leaving.obey_signals(context)
     try:
         _check_binary(context)
         adoption.take_over(context)
@@ -51,6 +53,10 @@ def _run(app: Flask, claim: Claim) -> None:
     except KeeperGone:
         context.lease.close()
         lapse(claim)
+        raise
+    except Leaving:
+        context.lease.close()
+        patient(lambda uow: run_execution.leave(uow, claim))
         raise
     except LOST:
         context.keeper.stop()

@@ -10,7 +10,7 @@ from app.config import get_settings
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, collisions, outcome, preflight
+from app.runner import adoption, collisions, leaving, outcome, preflight
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
@@ -198,9 +198,10 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     if code == 0 and applied:
         outcome.applied(context)
         return DONE
-    if context.reason == "cancel" and applied and outcome.complete(context, phase):
+    if context.reason in ("cancel", leaving.REASON) and applied and outcome.complete(context, phase):
         outcome.applied(context)
         return DONE
+    leaving.check(context)
     if context.reason in KILLED and applied:
         adoption.know(context, phase)
     if context.reason in ("cancel", "stop"):
@@ -211,8 +212,9 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     # A negative code: killed by a signal. Never a blind repeat: the next round adopts what there is.
     if context.reason == "lease" or code < 0:
         return AGAIN
-    if applied and not last and outcome.in_doubt(context, phase) and _back_in_contact(context):
-        return AGAIN
+    if applied and not last and outcome.in_doubt(context, phase):
+        # Told to stop meanwhile: that is how it ends.
+        return AGAIN if _back_in_contact(context) else _after(context, phase, code, applied)
     outcome.terraform_failed(context, phase)
     return DONE
 

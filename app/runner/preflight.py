@@ -7,6 +7,7 @@ from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import GuestResource, Resources
 from app.domain.run_state import RunKind
 from app.errors import ProxmoxNotFound, RunFailed
+from app.runner import leaving
 from app.runner.context import RunContext, Target
 
 WORKING_POLL_S = 0.5
@@ -60,15 +61,18 @@ def working(client: ProxmoxClient, targets: Mapping[int, Target]) -> set[int]:
     return busy | {g.vmid for g in client.resources().guests if g.vmid in targets and g.lock}
 
 
-def wait_quiet(context: RunContext, client: ProxmoxClient) -> Resources:
-    """Wait until Proxmox works on none of our VMIDs, and read the cluster. Raises RunFailed, ProxmoxError."""
+def wait_quiet(context: RunContext, client: ProxmoxClient, for_s: float = 0.0) -> Resources:
+    """Wait until Proxmox works on none of our VMIDs, and has not for so long; then read the cluster. Raises RunFailed, ProxmoxError."""
     targets = {t.vmid: t for t in context.facts.servers}
     end = time.monotonic() + WORKING_PATIENCE_S
-    told = False
-    while busy := working(client, targets):
+    told, quiet_since = False, time.monotonic()
+    while (busy := working(client, targets)) or time.monotonic() - quiet_since < for_s:
+        leaving.check(context)
         if context.reason == "fenced" or time.monotonic() > end:
-            raise RunFailed("vm_locked", lock="clone", vmid=min(busy))
-        if not told:
+            raise RunFailed("vm_locked", lock="clone", vmid=min(busy, default=0))
+        if busy:
+            quiet_since = time.monotonic()
+        if busy and not told:
             told = True
             context.say("Waiting until Proxmox has finished with " + ", ".join(targets[v].name for v in sorted(busy)))
         time.sleep(WORKING_POLL_S)

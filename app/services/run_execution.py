@@ -67,11 +67,38 @@ def lease_is_fresh(session: Session, run: Run) -> bool:
     return session.scalar(fresh) is not None
 
 
+@dataclass(frozen=True)
+class FormerLease:
+    """Where a former runner of a run was; `given_up` when it said that it leaves."""
+
+    pid: int
+    pid_start: int | None
+    boot_id: str | None
+    host: str
+    given_up: bool
+
+
+def former_leases(uow: UnitOfWork, run_id: int, fence: int) -> list[FormerLease]:
+    """Return the leases of the run's former runners, oldest first."""
+    rows = uow.session.scalars(
+        select(RunLease).where(RunLease.run_id == run_id, RunLease.fence < fence, RunLease.pid.is_not(None)).order_by(RunLease.fence)
+    )
+    return [FormerLease(r.pid or 0, r.pid_start, r.boot_id, r.host, r.renewed_at.timestamp() <= 0) for r in rows]
+
+
 def release(uow: UnitOfWork, claimed: Claim) -> None:
     """Let a claim lapse at once, when its runner could not be started: the sweeper rings again."""
     lease = uow.session.get(RunLease, (claimed.run_id, claimed.fence))
     if lease is not None:
         lease.renewed_at = func.to_timestamp(0)
+
+
+def leave(uow: UnitOfWork, claimed: Claim) -> None:
+    """Give a run up so that another runner goes on at once; that is no failure and does not count as one."""
+    run = guard(uow, claimed.run_id, claimed.fence)
+    run.resumes -= 1
+    runs.add_event(uow, run, f"left:{claimed.fence}", "left")
+    release(uow, claimed)
 
 
 def guard(uow: UnitOfWork, run_id: int, fence: int) -> Run:

@@ -34,20 +34,20 @@ def lines(api: Api, run_id: int) -> list[str]:
 
 
 def test_killing_every_process_of_the_worker_does_not_disturb_a_run(stack: Stack, admin: Api) -> None:
-    run_id, names = in_mid_apply(stack, admin, "calm", 4)
+    run_id, names = in_mid_apply(stack, admin, "calm", 20)
     worker = stack.info["pids"]["worker"]
     for pid in [worker, *children(worker)]:
         os.kill(pid, signal.SIGKILL)
     run = admin.wait_run(run_id, "applied")
     assert "runner_lost" not in [e["name"] for e in run["events"]]
     exactly(stack, admin, names)
-    assert len(lines(admin, run_id)) == 4
+    assert len(lines(admin, run_id)) == 20
     eventually(lambda: (p := stack.info["pids"]["worker"]) not in (None, worker) and alive(p), 30, "the worker is started again")
 
 
 @pytest.mark.parametrize("victims", ["runner", "runner and terraform", "terraform"])
 def test_a_dead_runner_is_noticed_and_its_run_goes_on(stack: Stack, admin: Api, victims: str) -> None:
-    run_id, names = in_mid_apply(stack, admin, "resume-" + victims.replace(" ", "-"), 4)
+    run_id, names = in_mid_apply(stack, admin, "resume-" + victims.replace(" ", "-"), 20 if victims == "runner and terraform" else 4)
     runner = stack.runner_pid(run_id)
     terraform = children(children(runner)[0])[0]
     if "runner" in victims:
@@ -58,9 +58,34 @@ def test_a_dead_runner_is_noticed_and_its_run_goes_on(stack: Stack, admin: Api, 
     events = [e["name"] for e in run["events"]]
     assert ("runner_lost" in events) == ("runner" in victims)
     exactly(stack, admin, names)
-    assert run["progress"] == {"done": 4, "total": 4}
+    assert run["progress"] == {"done": len(names), "total": len(names)}
     replan = admin.wait_run(admin.change(names[0], tags=["after"])["run_id"], "applied")
     assert [c["action"] for c in replan["changes"]] == ["update"]
+
+
+def test_a_plan_that_is_older_than_the_state_is_made_anew_and_applied_when_it_is_the_same(stack: Stack, admin: Api) -> None:
+    [name] = admin.made("aged")
+    run_id = admin.change(name, tags=["wanted"], apply="confirm")["run_id"]
+    admin.wait_run(run_id, "planned")
+    stack.sql_write(f"update saved_plan set state_serial = state_serial - 1 where run_id = {run_id}")
+    admin.post(f"/api/runs/{run_id}/apply")
+    run = admin.wait_run(run_id, "applied")
+    assert "replanned" in [e["name"] for e in run["events"]]
+    assert admin.get(f"/api/servers/{name}")["tags"] == ["wanted"]
+
+
+def test_a_plan_made_anew_that_would_do_more_is_asked_for_again(stack: Stack, admin: Api) -> None:
+    [name] = admin.made("aged-more")
+    vmid = admin.get(f"/api/servers/{name}")["vmid"]
+    run_id = admin.change(name, tags=["wanted"], apply="confirm")["run_id"]
+    admin.wait_run(run_id, "planned")
+    stack.control("set", vmid=vmid, config={"cores": 4})
+    stack.sql_write(f"update saved_plan set state_serial = state_serial - 1 where run_id = {run_id}")
+    admin.post(f"/api/runs/{run_id}/apply")
+    run = admin.wait_run(run_id, "planned")
+    assert run["needs_approval"]["code"] == "beyond_approved"
+    assert int(stack.vms()[vmid]["config"]["cores"]) == 4, "not reverted"
+    admin.post(f"/api/runs/{run_id}/discard")
 
 
 def test_a_hung_runner_is_killed_and_replaced(stack: Stack, admin: Api) -> None:
