@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, exists, func, select, text
+from sqlalchemy.orm import aliased
 
 from app.adapters import broker
-from app.domain.run_state import FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
+from app.domain.run_state import ACTIVE, FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.domain.tasks import Queue, TaskName
 from app.log import get_logger
@@ -60,7 +61,10 @@ def _own_absence(uow: UnitOfWork) -> datetime:
 
 def promote_pending(uow: UnitOfWork) -> None:
     """Begin waiting runs whose workspace is free (their predecessor's end did not, or an action has ended)."""
-    for workspace_id in uow.session.scalars(select(Run.workspace_id).where(Run.state == RunState.PENDING).distinct().limit(200)).all():
+    active = aliased(Run)
+    free = ~exists().where(active.workspace_id == Run.workspace_id, active.state.in_(ACTIVE))
+    waiting = select(Run.workspace_id, func.min(Run.id)).where(Run.state == RunState.PENDING, free).group_by(Run.workspace_id)
+    for workspace_id, _ in uow.session.execute(waiting.order_by(func.min(Run.id)).limit(200)).all():
         runs.promote(uow, workspace_id)
 
 
