@@ -13,6 +13,7 @@ from app.adapters import crypto
 from app.domain import plan_bounds
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
+from app.domain.tasks import TaskName
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion
 from app.services import run_settlement, runs, slots
@@ -91,6 +92,18 @@ def release(uow: UnitOfWork, claimed: Claim) -> None:
     lease = uow.session.get(RunLease, (claimed.run_id, claimed.fence))
     if lease is not None:
         lease.renewed_at = func.to_timestamp(0)
+
+
+def lost(uow: UnitOfWork, claimed: Claim) -> bool:
+    """The runner of a claim is dead for sure: let another one begin at once. False when the run needs none."""
+    run = runs.locked(uow, claimed.run_id)
+    if run.fence != claimed.fence or run.state not in RUNNING:
+        return False
+    runs.add_event(uow, run, f"runner_lost:{run.fence}", "runner_lost")
+    release(uow, claimed)
+    run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
+    uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+    return True
 
 
 def leave(uow: UnitOfWork, claimed: Claim) -> None:

@@ -5,6 +5,7 @@ import socket
 from uuid import UUID
 
 from flask import current_app
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.adapters.broker import celery
 from app.config import get_settings
@@ -37,6 +38,19 @@ def execute_run(task_id: str) -> None:
     log.info("runner_started", run_id=claim.run_id, fence=claim.fence, pid=pid, host=socket.gethostname())
     if process.wait_any(pid, (app.extensions["leaving_fd"],)):
         _, status = os.waitpid(pid, 0)
-        log.info("runner_ended", run_id=claim.run_id, fence=claim.fence, code=os.waitstatus_to_exitcode(status))
+        code = os.waitstatus_to_exitcode(status)
+        log.info("runner_ended", run_id=claim.run_id, fence=claim.fence, code=code)
+        if code != 0:
+            _next_runner(claim)
         return
     log.info("worker_leaves_runner", run_id=claim.run_id, fence=claim.fence, pid=pid)
+
+
+def _next_runner(claim: run_execution.Claim) -> None:
+    """The runner was killed under our eyes: nobody need wait for its lease to run out. Without a database that is what happens."""
+    try:
+        with unit_of_work() as uow:
+            if run_execution.lost(uow, claim):
+                log.warning("runner_killed", run_id=claim.run_id, fence=claim.fence)
+    except (OperationalError, InterfaceError) as exc:
+        log.warning("runner_killed_unsaid", run_id=claim.run_id, reason=str(exc.orig))

@@ -16,7 +16,7 @@ from tests.stack import children, eventually
 CANCELS = 12
 SMALL = 6
 CLONE_S = 3.0
-TOLD = '"Interrupt received'
+TOLD = "Interrupt received"
 
 
 def recovery(place: Path, report: Report, rounds: int) -> None:
