@@ -9,13 +9,13 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
-from app.domain.action_state import ActionKind
+from app.domain.action_state import POWER, ActionKind
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
 from app.messages import hint_of, text_of
-from app.models import Server
+from app.models import Action, Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
@@ -114,12 +114,17 @@ def _history(server: Server) -> list[Happened]:
     ]
     rows += [
         Happened(
-            str(labels.ACTIONS[a.kind]), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
+            _action_title(a), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
             note=text_of(a.error["code"], a.error.get("args")) if a.error else "",
         )
         for a in overview.actions_of(session, server)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: row.at, reverse=True)[:20]
+
+
+def _action_title(action: Action) -> str:
+    label, snapshot = labels.ACTIONS[action.kind], action.arguments.get("name")
+    return _("%(action)s: %(name)s", action=label, name=snapshot) if snapshot else str(label)
 
 
 def _detail(name: str, edited: str = "", errors: dict[str, str] | None = None) -> Response:
@@ -190,7 +195,7 @@ def delete(name: str) -> Response:
 # ---------------------------------------------------------------- power
 def _kind() -> ActionKind:
     asked = request.form.get("action", "")
-    if asked not in set(ActionKind):
+    if asked not in POWER:
         raise Invalid([FieldError("action", "not_one_of")])
     return ActionKind(asked)
 
