@@ -127,13 +127,19 @@ def _action_title(action: Action) -> str:
     return _("%(action)s: %(name)s", action=label, name=snapshot) if snapshot else str(label)
 
 
+def _shown(server: Server) -> dict[str, Any]:
+    return {
+        "server": server, "form": server_form.server_values(server), "edited": "",
+        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)),
+    }  # fmt: skip
+
+
 def _detail(name: str, edited: str = "", errors: dict[str, str] | None = None) -> Response:
     server = servers.get(db.session(), current_actor(), name)
-    form = server_form.server_values(server) | (request.form.to_dict() if edited else {})
-    restarts = servers.restart_needed(server, ServerChange(cores=server.cores + 1))
-    return page(
-        "servers/detail.html", server=server, form=form, errors=errors or {}, edited=edited, restarts=restarts, history=_history(server)
-    )
+    shown = _shown(server)
+    if edited:
+        shown |= {"form": shown["form"] | request.form.to_dict(), "edited": edited}
+    return page("servers/detail.html", **shown, errors=errors or {}, history=_history(server))
 
 
 @bp.get("/servers/<name>")
@@ -146,6 +152,12 @@ def detail(name: str) -> Response:
 @needs(Permission.VIEW)
 def head(name: str) -> Response:
     return make_response(render_template("servers/_head.html", server=servers.get(db.session(), current_actor(), name)))
+
+
+@bp.get("/servers/<name>/part/<any(forms, facts):part>")
+@needs(Permission.VIEW)
+def part(name: str, part: str) -> Response:
+    return page(f"servers/_{part}.html", **_shown(servers.get(db.session(), current_actor(), name)))
 
 
 @bp.get("/servers/<name>/history")
