@@ -9,7 +9,7 @@ from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, outcome, preflight
+from app.runner import adoption, gone_disks, outcome, preflight
 from app.runner.context import RunContext
 from app.runner.patience import patient
 from app.services import run_execution, run_inputs, runs, slots, states
@@ -76,6 +76,7 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
 
 def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
+    gone_disks.forget(context)
     # Not for a create: its workspace holds nothing else, and without targets no warning is printed.
     targets = [] if context.facts.kind == RunKind.CREATE else context.slugs
     code = context.run_terraform(command.plan(PLAN_FILE, targets), phase)
