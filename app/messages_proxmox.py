@@ -1,4 +1,4 @@
-"""Texts of clusters, networks, templates, placement and power actions."""
+"""Texts of clusters, networks, templates, placement and actions."""
 
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
@@ -89,7 +89,7 @@ MESSAGES: dict[str, LazyString] = {
     # actions
     "server_unknown": _l("There is no server “%(server)s”."),
     "server_forbidden": _l("“%(server)s” belongs to somebody else; your role lacks “%(permission)s”."),
-    "server_not_made": _l("%(server)s has no finished VM to switch (%(status)s)."),
+    "server_not_made": _l("%(server)s has no finished VM (%(status)s)."),
     "server_not_running": _l("The server is not running (%(status)s)."),
     "vm_missing": _l("Proxmox has no VM %(vmid)s any more."),
     "not_ours": _l(
@@ -105,6 +105,24 @@ MESSAGES: dict[str, LazyString] = {
     "actions_succeeded": _l("%(action)s done on %(done)s servers."),
     "actions_partly_failed": _l("%(action)s done on %(done)s servers, failed on %(failed)s."),
     "actions_failed": _l("%(action)s failed on %(failed)s."),
+    # snapshots
+    "cluster_away": _l("The cluster “%(cluster)s” does not answer now, and only it knows the snapshots."),
+    "snapshot_name_empty": _l("A snapshot needs a name."),
+    "snapshot_name_length": _l("A snapshot's name has 2 to %(limit)s characters."),
+    "snapshot_name_bad": _l("“%(name)s” is not a name for a snapshot: letters, digits, - and _, and a letter first."),
+    "snapshot_name_reserved": _l("Proxmox keeps the name “%(name)s” for itself."),
+    "snapshot_exists": _l("There is a snapshot “%(snapshot)s” already."),
+    "snapshot_missing": _l("There is no snapshot “%(snapshot)s” any more."),
+    "snapshot_memory_stopped": _l("The server is not running: there is no memory to keep."),
+    "snapshot_incomplete": _l("The snapshot “%(snapshot)s” was never finished: one cannot go back to it."),
+    "snapshot_unsupported": _l("A storage of this server cannot make snapshots."),
+    "snapshot_not_newest": _l("The storage goes back to its newest snapshot only: %(reason)s."),
+    "snapshot_create_succeeded": _l("%(servers)s: the snapshot %(snapshot)s is made."),
+    "snapshot_create_failed": _l("%(servers)s: the snapshot %(snapshot)s was not made."),
+    "snapshot_rollback_succeeded": _l("%(servers)s is as it was at the snapshot %(snapshot)s."),
+    "snapshot_rollback_failed": _l("%(servers)s: going back to the snapshot %(snapshot)s failed."),
+    "snapshot_delete_succeeded": _l("%(servers)s: the snapshot %(snapshot)s is deleted."),
+    "snapshot_delete_failed": _l("%(servers)s: the snapshot %(snapshot)s was not deleted."),
 }
 
 HINTS: dict[str, LazyString] = {
@@ -156,4 +174,10 @@ HINTS: dict[str, LazyString] = {
     "outcome_unknown": _l("Look at the server, then ask again if needed."),
     "server_not_made": _l("Wait for its run, or look at why that failed."),
     "server_not_running": _l("Start it instead."),
+    "cluster_away": _l("Try again in a moment; its state is shown under Nodes."),
+    "snapshot_exists": _l("Choose another name, or delete that one first."),
+    "snapshot_memory_stopped": _l("Leave the memory out, or start the server first."),
+    "snapshot_incomplete": _l("Delete it, and make another one."),
+    "snapshot_unsupported": _l("Move the disk in Proxmox to a storage that can, as ZFS, Ceph, LVM-thin or qcow2 files."),
+    "snapshot_not_newest": _l("Delete the newer snapshots first."),
 }

@@ -48,7 +48,7 @@ MESSAGES: dict[str, LazyString] = {
     # why a run waits
     "waiting_for_run": _l("Waits for run #%(run)s, which works on the same servers."),
     "waiting_for_unlock": _l("Waits: %(by)s has locked the workspace. %(reason)s"),
-    "waiting_for_action": _l("Waits until a power action on %(server)s has ended."),
+    "waiting_for_action": _l("Waits until an action on %(server)s has ended."),
     "waiting_for_template_slot": _l("Waits for a free slot: enough clones of the template are being made."),
     "waiting_for_node_slot": _l("Waits for a free slot: enough servers are being made on %(name)s."),
     "waiting_for_storage_slot": _l("Waits for a free slot: enough disks are being copied to %(name)s."),

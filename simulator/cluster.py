@@ -24,6 +24,7 @@ from simulator.disks import Disks
 from simulator.figures import Figures
 from simulator.inside import Inside
 from simulator.moves import Moves
+from simulator.snapshots import Snapshots
 from simulator.spec import ROLE, Seeds
 from simulator.state import State
 from simulator.tasks import Tasks
@@ -35,7 +36,7 @@ CERT_RENEWED_AFTER_DAYS = 20  # fakepve makes it for 30
 LAST_REQUESTS_S = 0.1
 
 
-class Simulator(Control, Seeds, State, Tasks, Backups, Moves, Config, Disks, Figures, Inside, Base):
+class Simulator(Control, Seeds, State, Snapshots, Tasks, Backups, Moves, Config, Disks, Figures, Inside, Base):
     """The demo cluster."""
 
     def __init__(self, spec: Fields, folder: Path, host: str, port: int) -> None:

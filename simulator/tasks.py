@@ -16,7 +16,7 @@ from simulator.base import UNMADE, Base, Fields, Step, bridges_of
 # What each kind of task takes, in seconds of the simulated cluster.
 SECS = {
     "qmstart": 3, "qmshutdown": 6, "qmstop": 1, "qmreboot": 9, "qmreset": 1, "qmsuspend": 2, "qmresume": 1,
-    "qmsnapshot": 3, "qmdelsnapshot": 2, "qmrollback": 3, "qmdestroy": 2, "qmtemplate": 2, "qmcreate": 2, "resize": 1,
+    "qmdestroy": 2, "qmtemplate": 2, "qmcreate": 2, "resize": 1,
 }  # fmt: skip
 LOGGER = logging.getLogger(__name__)
 TASKS_MAX = 5000

@@ -10,7 +10,8 @@ class Permission(StrEnum):
     CHANGE = "change"
     DELETE = "delete"
     POWER = "power"
-    MANAGE_ALL = "manage_all"  # change, power, delete and cancel what belongs to others
+    SNAPSHOT = "snapshot"  # make, delete and go back to snapshots
+    MANAGE_ALL = "manage_all"  # change, power, snapshot, delete and cancel what belongs to others
     APPROVE = "approve"
     LOCK = "lock"  # lock and unlock a workspace, break the lock of a dead run
     ROLL_BACK_STATE = "roll_back_state"  # make a former state the newest one
@@ -35,10 +36,10 @@ P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
     Role.OPERATOR: frozenset(
-        {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.MANAGE_ALL, P.APPROVE, P.STOP_NOW, P.LOCK,
-         P.ROLL_BACK_STATE, P.DOWNLOAD_STATE, P.MANAGE_NETWORKS, P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
+        {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT, P.MANAGE_ALL, P.APPROVE, P.STOP_NOW,
+         P.LOCK, P.ROLL_BACK_STATE, P.DOWNLOAD_STATE, P.MANAGE_NETWORKS, P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
     ),
-    Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER}),
+    Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT}),
     Role.VIEWER: frozenset({P.VIEW, P.VIEW_ALL}),
 }  # fmt: skip
 

@@ -15,6 +15,9 @@ FAMILIES = ("ubuntu", "debian", "rocky", "alma", "fedora", "centos", "opensuse",
 _USERNAMES = {"alma": "almalinux", "windows": "Administrator", "linux": "ubuntu"}
 
 
+_NUMBER = re.compile(r"(\d+)$")
+
+
 @dataclass(frozen=True)
 class BootDisk:
     interface: str
@@ -60,6 +63,33 @@ def boot_disk(config: Mapping[str, str]) -> BootDisk | None:
     if chosen is None:
         return None
     return BootDisk(chosen, config[chosen].partition(":")[0], size_gib(config[chosen]))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a VM's config says of what a person may change here; `disks` by interface, in Proxmox's order."""
+
+    cores: int
+    memory_mib: int
+    tags: frozenset[str]
+    disks: tuple[BootDisk, ...]
+
+
+def shape(config: Mapping[str, str]) -> Shape:
+    """Return cores, memory, tags and disks of a config; Proxmox's defaults where it is silent."""
+    memory = re.search(r"(?:^|current=)(\d+)", config.get("memory", ""))
+    disks = [k for k, v in config.items() if _DISK.match(k) and "media=cdrom" not in v and ":" in v]
+    return Shape(
+        int(config.get("cores", "1")),
+        int(memory[1]) if memory else 512,
+        frozenset(t for t in re.split(r"[;, ]+", config.get("tags", "")) if t),
+        tuple(BootDisk(k, config[k].partition(":")[0], size_gib(config[k])) for k in sorted(disks, key=_natural)),
+    )
+
+
+def _natural(interface: str) -> tuple[str, int]:
+    number = _NUMBER.search(interface)
+    return (_NUMBER.sub("", interface), int(number[1]) if number else 0)
 
 
 def family(name: str) -> str:

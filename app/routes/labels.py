@@ -48,6 +48,9 @@ ACTIONS: dict[str, LazyString] = {
     ActionKind.STOP: _l("Stop"),
     ActionKind.REBOOT: _l("Reboot"),
     ActionKind.RESET: _l("Reset"),
+    ActionKind.SNAPSHOT_CREATE: _l("Make snapshot"),
+    ActionKind.SNAPSHOT_ROLLBACK: _l("Roll back"),
+    ActionKind.SNAPSHOT_DELETE: _l("Delete snapshot"),
 }
 ACTION_STATES: dict[str, LazyString] = {
     ActionState.QUEUED: _l("Waiting"),

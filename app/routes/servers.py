@@ -9,13 +9,13 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
-from app.domain.action_state import ActionKind
+from app.domain.action_state import POWER, ActionKind
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
 from app.messages import hint_of, text_of
-from app.models import Server
+from app.models import Action, Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
@@ -114,7 +114,7 @@ def _history(server: Server) -> list[Happened]:
     ]
     rows += [
         Happened(
-            str(labels.ACTIONS[a.kind]), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
+            _action_title(a), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
             note=text_of(a.error["code"], a.error.get("args")) if a.error else "",
         )
         for a in overview.actions_of(session, server)
@@ -122,13 +122,24 @@ def _history(server: Server) -> list[Happened]:
     return sorted(rows, key=lambda row: row.at, reverse=True)[:20]
 
 
+def _action_title(action: Action) -> str:
+    label, snapshot = labels.ACTIONS[action.kind], action.arguments.get("name")
+    return _("%(action)s: %(name)s", action=label, name=snapshot) if snapshot else str(label)
+
+
+def _shown(server: Server) -> dict[str, Any]:
+    return {
+        "server": server, "form": server_form.server_values(server), "edited": "",
+        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)),
+    }  # fmt: skip
+
+
 def _detail(name: str, edited: str = "", errors: dict[str, str] | None = None) -> Response:
     server = servers.get(db.session(), current_actor(), name)
-    form = server_form.server_values(server) | (request.form.to_dict() if edited else {})
-    restarts = servers.restart_needed(server, ServerChange(cores=server.cores + 1))
-    return page(
-        "servers/detail.html", server=server, form=form, errors=errors or {}, edited=edited, restarts=restarts, history=_history(server)
-    )
+    shown = _shown(server)
+    if edited:
+        shown |= {"form": shown["form"] | request.form.to_dict(), "edited": edited}
+    return page("servers/detail.html", **shown, errors=errors or {}, history=_history(server))
 
 
 @bp.get("/servers/<name>")
@@ -141,6 +152,12 @@ def detail(name: str) -> Response:
 @needs(Permission.VIEW)
 def head(name: str) -> Response:
     return make_response(render_template("servers/_head.html", server=servers.get(db.session(), current_actor(), name)))
+
+
+@bp.get("/servers/<name>/part/<any(forms, facts):part>")
+@needs(Permission.VIEW)
+def part(name: str, part: str) -> Response:
+    return page(f"servers/_{part}.html", **_shown(servers.get(db.session(), current_actor(), name)))
 
 
 @bp.get("/servers/<name>/history")
@@ -191,7 +208,7 @@ def delete(name: str) -> Response:
 # ---------------------------------------------------------------- power
 def _kind() -> ActionKind:
     asked = request.form.get("action", "")
-    if asked not in set(ActionKind):
+    if asked not in POWER:
         raise Invalid([FieldError("action", "not_one_of")])
     return ActionKind(asked)
 

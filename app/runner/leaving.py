@@ -11,17 +11,14 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from app.errors import AppError
 from app.runner import process
 from app.runner.context import RunContext
 
 REASON = "leave"
 
 
-class Leaving(AppError):
+class Leaving(Exception):
     """This machine is shut down; the run is anybody's."""
-
-    code = "runner_leaves"
 
 
 def obey_signals(context: RunContext) -> None:

@@ -10,7 +10,7 @@ from app.config import get_settings
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, collisions, leaving, outcome, preflight
+from app.runner import adoption, collisions, gone_disks, leaving, outcome, preflight
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
@@ -103,6 +103,7 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
 
 def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
+    gone_disks.forget(context)
     # Not for a first create: its workspace holds nothing else, and without targets no warning is printed.
     # A roll back wants to see everything.
     whole = context.facts.kind == RunKind.ROLLBACK or (context.facts.kind == RunKind.CREATE and not context.facts.completes)

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import TaskEntry
-from app.domain.action_state import ActionKind
+from app.domain.action_state import TASK_TYPES, ActionKind
 from app.errors import ProxmoxUnreachable
 from app.extensions import db
 from app.models import Action
@@ -14,7 +14,6 @@ from app.models import Action
 # Clocks are compared through the node's own Date header, which has whole seconds.
 TOLERANCE_S, TOLERANCE_BLIND_S = 3, 120
 PATIENCE_S = 8.0
-TASK_KINDS = {kind: f"qm{kind.value}" for kind in ActionKind}
 
 
 def find(proxmox: ProxmoxClient, node: str, vmid: int, action_id: int, auth_id: str) -> str | None:
@@ -48,7 +47,7 @@ def find_patiently(proxmox: ProxmoxClient, node: str, vmid: int, action_id: int,
 
 def _ours(entry: TaskEntry, kind: ActionKind, auth_id: str, since_s: float) -> bool:
     return (
-        entry.kind == TASK_KINDS[kind]
+        entry.kind == TASK_TYPES[kind]
         and entry.user.partition("!")[0] == auth_id.partition("!")[0]
         and entry.started_at_s >= since_s
     )

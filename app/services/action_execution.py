@@ -5,8 +5,7 @@ list. What is not idempotent is never sent twice. Every write carries the claim'
 """
 
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -15,32 +14,21 @@ from app.adapters import results
 from app.adapters.crypto import Undecryptable
 from app.adapters.proxmox.client import ProxmoxClient, upid_node
 from app.adapters.proxmox.errors import refused
-from app.adapters.proxmox.types import VmStatus
-from app.domain.action_state import IDEMPOTENT, ActionKind, ActionState
+from app.adapters.proxmox.types import TaskStatus, VmStatus
+from app.domain.action_state import IDEMPOTENT, SNAPSHOT, ActionKind, ActionState
 from app.domain.server_status import ServerStatus
 from app.errors import Fenced, ProxmoxError, ProxmoxNotFound, ProxmoxUnreachable
 from app.log import get_logger
 from app.models import Action, Server
-from app.services import action_doubt, action_lease, actions, clusters, run_settlement, runs
+from app.services import action_doubt, action_lease, action_snapshots, actions, clusters, run_settlement, runs
 from app.services.action_lease import Job
+from app.services.action_outcome import Outcome, failed, task_code
 from app.services.uow import unit_of_work
 
 log = get_logger(__name__)
 RENEW_S = 5.0
 # A task whose cluster has not answered for so long ends "outcome unknown".
 SILENT_S = 300.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an action ended, and what Proxmox shows of the VM (None: not known)."""
-
-    ok: bool
-    code: str = ""
-    args: dict[str, Any] = field(default_factory=dict)
-    detail: str = ""
-    seen: VmStatus | None = None
-    node: str | None = None
 
 
 def execute(task_id: str) -> None:
@@ -57,7 +45,7 @@ def execute(task_id: str) -> None:
         log.warning("action_fenced", action_id=job.action_id, fence=job.fence)
         return
     except ProxmoxError as exc:
-        outcome = _failed(exc)
+        outcome = failed(exc)
     except Undecryptable as exc:
         outcome = Outcome(False, exc.code)
     if outcome is None:
@@ -95,17 +83,16 @@ def _send(proxmox: ProxmoxClient, job: Job) -> str | Outcome:
         return Outcome(False, "vm_missing", {"vmid": job.vmid})
     if not config.get("description", "").startswith(job.marker):
         return Outcome(False, "not_ours", {"vmid": job.vmid, "name": config.get("name", "")})
-    at_rest = (job.kind == ActionKind.START) == status.running
-    if job.kind in IDEMPOTENT and at_rest and status.qmp != "paused":
-        return Outcome(True, detail="nothing to do", seen=status, node=node)
-    if job.kind not in IDEMPOTENT and not status.running:
-        return Outcome(False, "server_not_running", {"status": status.status}, seen=status, node=node)
+    of_snapshots = job.kind in SNAPSHOT
+    ended = action_snapshots.fault(proxmox, job, node, status) if of_snapshots else _needless(job, node, status)
+    if ended is not None:
+        return ended
     action_lease.write(job, sent_at=func.clock_timestamp())
     try:
-        upid = proxmox.power(node, job.vmid, job.kind)
+        upid = action_snapshots.send(proxmox, job, node) if of_snapshots else proxmox.power(node, job.vmid, job.kind)
     except ProxmoxError as exc:
         if refused(exc):
-            return _failed(exc, seen=status, node=node)
+            return failed(exc, seen=status, node=node)
         log.warning("action_in_doubt", action_id=job.action_id, code=exc.code)
         found = action_doubt.find_patiently(proxmox, node, job.vmid, job.action_id, job.cluster.auth_id)
         if found is None:
@@ -113,6 +100,16 @@ def _send(proxmox: ProxmoxClient, job: Job) -> str | Outcome:
         upid = found
     action_lease.write(job, upid=upid)
     return upid
+
+
+def _needless(job: Job, node: str, status: VmStatus) -> Outcome | None:
+    """How a power action ends without a call; None when it has something to do."""
+    at_rest = (job.kind == ActionKind.START) == status.running
+    if job.kind in IDEMPOTENT and at_rest and status.qmp != "paused":
+        return Outcome(True, detail="nothing to do", seen=status, node=node)
+    if job.kind not in IDEMPOTENT and not status.running:
+        return Outcome(False, "server_not_running", {"status": status.status}, seen=status, node=node)
+    return None
 
 
 def _wait(proxmox: ProxmoxClient, job: Job, upid: str) -> Outcome | None:
@@ -129,11 +126,11 @@ def _wait(proxmox: ProxmoxClient, job: Job, upid: str) -> Outcome | None:
                 return _unknown(proxmox, job)
             task = None
         if task is not None and not task.running:
-            seen, where = _look(proxmox, job)
-            if task.ok:
-                return Outcome(True, seen=seen, node=where)
-            return Outcome(False, _task_code(job.kind, task.exit_status or ""), {"reason": task.exit_status or ""},
-                           _log_tail(proxmox, node, upid), seen, where)  # fmt: skip
+            outcome = _ended(proxmox, job, task)
+            unread = job.kind == ActionKind.SNAPSHOT_ROLLBACK and outcome.seen is None
+            # The row must follow the VM: what cannot be read yet is waited for.
+            if not unread or job.age_s + time.monotonic() - begun > SILENT_S:
+                return outcome
         now = time.monotonic()
         if now - begun > job.patience_s:
             return None
@@ -147,22 +144,46 @@ def _wait(proxmox: ProxmoxClient, job: Job, upid: str) -> Outcome | None:
 def _silence(job: Job) -> Outcome | None:
     if job.age_s < SILENT_S:
         return None
-    return Outcome(False, "outcome_unknown", {"action": job.kind.value, "status": "unknown"})
+    return Outcome(False, "outcome_unknown", {"action": _words(job.kind), "status": "unknown"})
 
 
 def _unknown(proxmox: ProxmoxClient, job: Job) -> Outcome:
     """The task cannot be found: judge by the VM when that tells enough, else say that nobody knows."""
     seen, node = _look(proxmox, job)
-    if seen is not None and job.kind in IDEMPOTENT and (job.kind == ActionKind.START) == seen.running:
+    if job.kind in SNAPSHOT:
+        done = node is not None and action_snapshots.shows_done(proxmox, job, node)
+    else:
+        done = seen is not None and job.kind in IDEMPOTENT and (job.kind == ActionKind.START) == seen.running
+    if done:
         return Outcome(True, detail="judged by what Proxmox shows", seen=seen, node=node)
-    return Outcome(
-        False,
-        "outcome_unknown",
-        {"action": job.kind.value, "status": seen.status if seen else "unknown"},
-        "",
-        seen,
-        node,
-    )
+    args = {"action": _words(job.kind), "status": seen.status if seen else "unknown"}
+    return _followed(proxmox, job, Outcome(False, "outcome_unknown", args, "", seen, node))
+
+
+def _words(kind: ActionKind) -> str:
+    return kind.value.replace("_", " ")
+
+
+def _ended(proxmox: ProxmoxClient, job: Job, task: TaskStatus) -> Outcome:
+    """What the end of Proxmox's task means; `seen` is None when the VM could not be looked at."""
+    seen, where = _look(proxmox, job)
+    if task.ok:
+        return _followed(proxmox, job, Outcome(True, seen=seen, node=where))
+    reason = task.exit_status or ""
+    args = {"reason": reason, "snapshot": job.arguments.get("name", "")}
+    tail = _log_tail(proxmox, upid_node(task.upid), task.upid)
+    return _followed(proxmox, job, Outcome(False, task_code(job.kind, reason), args, tail, seen, where))
+
+
+def _followed(proxmox: ProxmoxClient, job: Job, outcome: Outcome) -> Outcome:
+    """The outcome of a rollback with the config it led to; without what was seen when that cannot be read."""
+    if job.kind != ActionKind.SNAPSHOT_ROLLBACK or outcome.node is None:
+        return outcome
+    try:
+        return replace(outcome, config=action_snapshots.rolled_back_config(proxmox, job, outcome.node, outcome.ok))
+    except ProxmoxError as exc:
+        log.warning("rolled_back_config_unread", action_id=job.action_id, code=exc.code)
+        return replace(outcome, seen=None)
 
 
 def _locate(proxmox: ProxmoxClient, job: Job) -> tuple[str, VmStatus]:
@@ -189,18 +210,6 @@ def _log_tail(proxmox: ProxmoxClient, node: str, upid: str) -> str:
         return "\n".join(proxmox.task_log(node, upid)[-20:])[-2000:]
     except ProxmoxError:
         return ""
-
-
-def _task_code(kind: ActionKind, exit_status: str) -> str:
-    text = exit_status.lower()
-    if "timeout" in text and kind in (ActionKind.SHUTDOWN, ActionKind.REBOOT):
-        return "shutdown_timeout"
-    return "vm_locked" if "is locked" in text or "can't lock" in text else "action_task_failed"
-
-
-def _failed(exc: ProxmoxError, seen: VmStatus | None = None, node: str | None = None) -> Outcome:
-    code = "vm_locked" if "is locked" in str(exc.args_.get("reason", "")) else exc.code
-    return Outcome(False, code, {k: str(v)[:400] for k, v in exc.args_.items()}, exc.detail, seen, node)
 
 
 # ---- with the database
@@ -242,6 +251,8 @@ def _show(server: Server, outcome: Outcome) -> None:
     running = ServerStatus.PAUSED if paused else ServerStatus.RUNNING
     server.status = running if outcome.seen.running else ServerStatus.STOPPED
     server.uptime_s = outcome.seen.uptime_s
+    if outcome.config is not None:
+        action_snapshots.take_over(server, outcome.config)
     server.node_name = outcome.node or server.node_name
     if not outcome.seen.running:
         server.cpu_percent = server.memory_percent = 0

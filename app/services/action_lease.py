@@ -28,6 +28,7 @@ class Job:
     task_id: UUID
     fence: int
     kind: ActionKind
+    arguments: dict[str, Any]
     server_id: int
     workspace_id: int
     vmid: int
@@ -63,8 +64,8 @@ def claim(task_id: UUID) -> Job | None:
         began = action.sent_at or action.started_at
         age_s = session.scalar(select(func.extract("epoch", func.clock_timestamp() - began))) if began else 0
         return Job(
-            action.id, task_id, action.fence, action.kind, server.id, server.workspace_id, server.vmid, server.node_name,
-            server.marker, cluster, action.upid, action.sent_at, float(age_s or 0),
+            action.id, task_id, action.fence, action.kind, action.arguments, server.id, server.workspace_id, server.vmid,
+            server.node_name, server.marker, cluster, action.upid, action.sent_at, float(age_s or 0),
             PATIENCE_CROWDED_S if crowded else PATIENCE_S,
         )  # fmt: skip
 

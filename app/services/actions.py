@@ -1,4 +1,4 @@
-"""Power actions on servers: what may be asked for, the rows, and who is told.
+"""Actions on servers: what may be asked for, the rows, and who is told.
 
 The row comes first; a bell tells a worker, which carries it out (services/action_execution.py).
 """
@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.adapters import results
-from app.domain.action_state import FINAL, ActionKind, ActionState
+from app.domain.action_state import FINAL, SNAPSHOT, ActionKind, ActionState
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus, Severity
 from app.domain.tasks import TaskName
@@ -36,13 +36,23 @@ class ServerNotMade(Conflict):
 
 # ---- asking
 def request(uow: UnitOfWork, actor: Actor, server_name: str, kind: ActionKind) -> Action:
-    """Ask for an action on one server. Raises ServerBusy, ServerNotMade, NotFound, Forbidden."""
-    actor.need(Permission.POWER)
+    """Ask for a power action on one server. Raises ServerBusy, ServerNotMade, NotFound, Forbidden."""
+    return begin(uow, actor, hold(uow, actor, server_name, Permission.POWER), kind)
+
+
+def hold(uow: UnitOfWork, actor: Actor, server_name: str, permission: Permission) -> Server:
+    """Return a server, locked, on which an action may begin. Raises ServerBusy, ServerNotMade, NotFound, Forbidden."""
+    actor.need(permission)
     server = _locked(uow, [_allowed(uow, actor, server_name).id])[0]
     if fault := _fault(server):
         raise fault
-    action = _add(uow, actor, server, kind)
-    audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id)
+    return server
+
+
+def begin(uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, arguments: dict[str, Any] | None = None) -> Action:
+    """Write the action of a server that `hold` returned, and ring for it."""
+    action = _add(uow, actor, server, kind, arguments=arguments)
+    audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, **(arguments or {}))
     return action
 
 
@@ -124,13 +134,14 @@ def _add(
     server: Server,
     kind: ActionKind,
     *,
+    arguments: dict[str, Any] | None = None,
     group_id: UUID | None = None,
     fault: AppError | None = None,
 ) -> Action:
     now = uow.session.scalar(select(func.clock_timestamp()))
     action = Action(
         task_id=uuid4(), group_id=group_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
-        state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
+        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
         finished_at=now if fault else None, version=1, fence=0,
         error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
     )  # fmt: skip
@@ -194,10 +205,12 @@ def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
         tell_group_done(uow, action.group_id)
         return
     ok = action.state == ActionState.SUCCEEDED
+    what, args = "action", {"servers": [server.name], "action": action.kind.value, "error": action.error}
+    if action.kind in SNAPSHOT:
+        what, args = action.kind.value, args | {"snapshot": action.arguments.get("name", "")}
     notifications.add(
         uow, {action.created_by_id, server.owner_id}, f"action:{action.id}:end",
-        "action_succeeded" if ok else "action_failed",
-        {"servers": [server.name], "action": action.kind.value, "error": action.error},
+        f"{what}_succeeded" if ok else f"{what}_failed", args,
         Severity.SUCCESS if ok else Severity.ERROR, f"/servers/{server.name}",
         own_user_id=action.created_by_id, action_id=action.id,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.adapters import crypto
 from app.adapters.proxmox.client import ProxmoxClient
+from app.adapters.proxmox.session import READ_S
 from app.adapters.proxmox.trust import ca_path
 from app.adapters.proxmox.types import Access
 from app.domain.permissions import Permission
@@ -39,9 +40,9 @@ def access(cluster: Cluster) -> Access:
     return Access(cluster.endpoint, cluster.auth_id, secret, cluster.ca_pem, cluster.fingerprint)
 
 
-def connection(cluster: Cluster) -> ProxmoxClient:
+def connection(cluster: Cluster, read_s: float = READ_S) -> ProxmoxClient:
     """Return a client of one's own: close it, and never hand it to another thread. Raises Undecryptable."""
-    return ProxmoxClient(access(cluster))
+    return ProxmoxClient(access(cluster), read_s)
 
 
 def terraform_environment(cluster: Cluster) -> dict[str, str]:

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from sqlalchemy import String, cast, func, or_, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 
+from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
 from app.log import get_logger
-from app.models import Network, Reservation, Run, Server
+from app.models import Action, Network, Reservation, Run, Server
 from app.schemas.faults import field_errors
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
@@ -269,6 +270,9 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
         request = data if isinstance(data, ServerChange) else ServerChange.model_validate(data)
     except ValidationError as exc:
         raise Invalid(field_errors(exc)) from exc
+    if _rolling_back(uow.session, server):
+        # Sizes and disks are checked against the row, which takes others in a moment.
+        raise ServerBusy(server=server.name, action=server.busy_action_id)
     if server.status == ServerStatus.FAILED and not server.in_state:
         raise ServerNotReady(server=server.name)
     values, found = server_checks.examine_change(uow.session, server, request, pending_values(uow.session, server))
@@ -278,6 +282,11 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
     audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
     run_settlement.tell(uow, server)
     return Accepted(run, [server.name])
+
+
+def _rolling_back(session: Session, server: Server) -> bool:
+    kind = select(Action.kind).where(Action.id == server.busy_action_id)
+    return server.busy_action_id is not None and session.scalar(kind) == ActionKind.SNAPSHOT_ROLLBACK
 
 
 def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mapping[str, Any]) -> Accepted:

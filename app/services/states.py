@@ -99,7 +99,12 @@ def serial_of(body: bytes | None) -> int | None:
 
 def server_items(body: bytes | None) -> Iterator[dict[str, Any]]:
     """Yield the server instances of a state as Terraform wrote them."""
-    for resource in json.loads(body or b"{}").get("resources", []):
+    yield from items_of(json.loads(body or b"{}"))
+
+
+def items_of(parsed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the server instances of a state that was read already; a caller may change them."""
+    for resource in parsed.get("resources", []):
         if resource.get("type") == "proxmox_virtual_environment_vm" and resource.get("mode") == "managed":
             yield from resource.get("instances", [])
 

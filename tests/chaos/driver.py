@@ -10,7 +10,7 @@ from tests.stack import Answer, Api
 
 PATIENCE_S = 150.0
 TEMPLATES = ("ubuntu-24.04", "debian-12", "rocky-9")
-OPERATIONS = ("create", "create", "create", "batch", "batch", "change", "change", "delete", "power", "power", "cancel", "decide")
+OPERATIONS = ("create", "create", "create", "batch", "batch", "change", "change", "delete", "power", "power", "snapshot", "cancel", "decide")
 
 
 class NobodyAnswers(Exception):  # noqa: N818
@@ -24,7 +24,8 @@ def ask(world: World, who: Api, method: str, path: str, body: Any = None) -> Ans
     while True:
         try:
             answer = who.call(method, path, body, headers, timeout_s=15)
-            if answer.status < 500:
+            # Only the cluster knows its snapshots: that it does not answer is an answer.
+            if answer.status < 500 or "cluster_away" in answer.text:
                 return answer
             why = f"{answer.status} {answer.text[:200]}"
         except (urllib.error.URLError, OSError, HTTPException) as exc:
@@ -100,6 +101,25 @@ def power(world: World, who: str) -> str:
     return _note(world, who, action, answer, chosen)
 
 
+def snapshot(world: World, who: str) -> str:
+    """Make a snapshot of a server, go back to one, or delete one."""
+    names = _servers(world, who, "running", "stopped")
+    if not names:
+        return create(world, who)
+    name = world.rng.choice(names)
+    path, method = f"/api/servers/{name}/snapshots", "POST"
+    body: dict[str, Any] = {}
+    listed = ask(world, world.people[who], "GET", path)
+    there = sorted(s["name"] for s in listed.json["items"]) if listed.status == 200 else []
+    what = world.rng.choice(("snapshot_create", "snapshot_rollback", "snapshot_delete")) if there else "snapshot_create"
+    if what == "snapshot_create":
+        body = {"name": f"s-{world.number}-{len(there)}"}
+    else:
+        path += "/" + world.rng.choice(there)
+        method, path = ("DELETE", path) if what == "snapshot_delete" else ("POST", path + "/rollback")
+    return _note(world, who, what, ask(world, world.people[who], method, path, body), [name])
+
+
 def cancel(world: World, who: str) -> str:
     """Cancel any run that has not ended."""
     runs = ask(world, world.people[who], "GET", "/api/runs?state=open").json["items"]
@@ -121,4 +141,4 @@ def decide(world: World, who: str) -> str:
     return f"{verb} run {run_id}: {ask(world, world.people['olga'], 'POST', f'/api/runs/{run_id}/{verb}', {}).status}"
 
 
-_OPERATIONS = {"create": create, "batch": batch, "change": change, "delete": delete, "power": power, "cancel": cancel, "decide": decide}
+_OPERATIONS = {"create": create, "batch": batch, "change": change, "delete": delete, "power": power, "snapshot": snapshot, "cancel": cancel, "decide": decide}

@@ -51,10 +51,14 @@ def test_every_writing_route_has_an_example():
 
 
 @pytest.mark.parametrize("endpoint", sorted(EXAMPLES))
-def test_a_writing_route_leaves_its_row_in_the_audit_list(app, endpoint, make_user, client_for):
+def test_a_writing_route_leaves_its_row_in_the_audit_list(app, endpoint, make_user, client_for, request):
     admin, example = make_user("administrator", "root"), EXAMPLES[endpoint]
     make_user("administrator", "second")
-    world = World(admin, client_for(admin), client_for(admin, "cookie"), make_user)
+
+    def make_server(*args, **values):
+        return request.getfixturevalue("make_server")(*args, **values)
+
+    world = World(admin, client_for(admin), client_for(admin, "cookie"), make_user, make_server)
     values = example.prepare(world)
     with app.test_request_context():
         path = app.url_for(endpoint, **values)

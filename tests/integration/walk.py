@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models import User
+from app.models import Server, User
 from tests.integration.conftest import Client
 
 Values = dict[str, Any]
@@ -15,12 +15,16 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class World:
-    """Who walks: an administrator with a token and, as the same person, a browser. `make` makes whatever is needed."""
+    """Who walks: an administrator with a token and, as the same person, a browser; and what is made when it is needed.
+
+    `make_server` brings the simulated cluster with it.
+    """
 
     admin: User
     client: Client
     browser: Client
     make_user: Callable[..., User]
+    make_server: Callable[..., Server]
 
 
 def nothing(_world: World) -> Values:

@@ -96,3 +96,58 @@ def test_a_rollback_brings_the_config_back(sim: Sim) -> None:
     assert sim.get(f"{vm}/config")["cores"] == 1
     sim.done(sim.call("DELETE", f"{vm}/snapshot/one"))
     assert [row["name"] for row in sim.get(f"{vm}/snapshot")] == ["current"]
+
+
+def test_a_snapshot_is_seen_in_the_making_and_holds_the_guests_lock(own: Sim) -> None:
+    own.control("time", scale=0.2)
+    vm = own.clone(359)
+    for begin, lock, phase in (
+        (lambda: own.post(f"{vm}/snapshot", snapname="one", description="first"), "snapshot", "prepare"),
+        (lambda: own.post(f"{vm}/snapshot/one/rollback"), "rollback", None),
+        (lambda: own.call("DELETE", f"{vm}/snapshot/one"), "snapshot-delete", "delete"),
+    ):
+        task = begin()
+        assert own.get(f"{vm}/status/current")["lock"] == lock
+        assert own.get(f"{vm}/snapshot")[0].get("snapstate") == phase
+        assert own.ended(own.post(f"{vm}/snapshot", snapname="two")) == f"VM is locked ({lock})"
+        own.done(task)
+        assert "lock" not in own.get(f"{vm}/status/current")
+    assert [row["name"] for row in own.get(f"{vm}/snapshot")] == ["current"]
+
+
+def test_a_snapshot_that_fails_leaves_nothing_and_says_why(sim: Sim) -> None:
+    vm = sim.clone(360)
+    sim.done(sim.post(f"{vm}/snapshot", snapname="one"))
+    assert sim.ended(sim.post(f"{vm}/snapshot", snapname="one")) == "snapshot name 'one' already used"
+    assert sim.ended(sim.post(f"{vm}/snapshot/two/rollback")) == "snapshot 'two' does not exist"
+    assert sim.ended(sim.call("DELETE", f"{vm}/snapshot/two")) == "snapshot 'two' does not exist"
+    assert [row["name"] for row in sim.get(f"{vm}/snapshot")] == ["one", "current"]
+    assert "lock" not in sim.get(f"{vm}/status/current")
+
+
+def test_a_rollback_stops_the_guest_unless_the_snapshot_has_its_memory(sim: Sim) -> None:
+    vm = sim.clone(361)
+    sim.done(sim.post(f"{vm}/status/start"))
+    sim.done(sim.post(f"{vm}/snapshot", snapname="cold"))
+    sim.done(sim.post(f"{vm}/snapshot", snapname="warm", vmstate=1))
+    assert [(row["name"], row.get("vmstate"), row.get("parent")) for row in sim.get(f"{vm}/snapshot")] == [
+        ("cold", 0, None), ("warm", 1, "cold"), ("current", None, "warm")
+    ]  # fmt: skip
+    for name, state in (("cold", "stopped"), ("warm", "running")):
+        sim.done(sim.post(f"{vm}/snapshot/{name}/rollback"))
+        assert sim.get(f"{vm}/status/current")["status"] == state
+    assert "vmstate" not in sim.get(f"{vm}/config")
+
+
+def test_a_rollback_gives_disks_their_size_back_and_keeps_the_description_and_later_disks(sim: Sim) -> None:
+    vm = sim.clone(362, description="ours")
+    free = sim.free("ceph")
+    sim.put(f"{vm}/config", scsi1="ceph:1")
+    sim.done(sim.post(f"{vm}/snapshot", snapname="one"))
+    sim.done(sim.call("PUT", f"{vm}/resize", disk="scsi1", size="3G"))
+    sim.put(f"{vm}/config", scsi2="ceph:2", description="ours, later")
+    sim.done(sim.post(f"{vm}/snapshot/one/rollback"))
+    config = sim.get(f"{vm}/config")
+    assert "size=1G" in config["scsi1"] and "scsi2" not in config
+    assert config["unused0"].startswith("ceph:vm-362-disk-") and config["description"].strip() == "ours, later"
+    assert free - sim.free("ceph") == 3 * 1024**3

@@ -16,7 +16,7 @@ from proxmoxer.backends.https import JsonSerializer
 from proxmoxer.core import ProxmoxResource, ResourceException
 
 from app.adapters.proxmox.errors import translate
-from app.adapters.proxmox.session import ProxmoxSession
+from app.adapters.proxmox.session import READ_S, ProxmoxSession
 from app.adapters.proxmox.types import (
     Access,
     BridgeInfo,
@@ -24,6 +24,8 @@ from app.adapters.proxmox.types import (
     GuestResource,
     NodeResource,
     Resources,
+    SnapshotInfo,
+    SnapshotList,
     StorageResource,
     TaskEntry,
     TaskStatus,
@@ -46,8 +48,8 @@ _POWER: dict[ActionKind, dict[str, int]] = {
 class ProxmoxClient:
     """Connections to one cluster's API; nothing is sent before the first call."""
 
-    def __init__(self, access: Access) -> None:
-        self._session = ProxmoxSession(access)
+    def __init__(self, access: Access, read_s: float = READ_S) -> None:
+        self._session = ProxmoxSession(access, read_s)
         self._api = ProxmoxResource(
             base_url=access.url.rstrip("/") + "/api2/json", session=self._session, serializer=JsonSerializer()
         )
@@ -149,6 +151,34 @@ class ProxmoxClient:
         call = getattr(self._api.nodes(node).qemu(vmid).status, kind.value)
         return self._upid(f"{kind.value} of VM {vmid}", lambda: call.post(**_POWER[kind]))
 
+    # ---- snapshots
+    def snapshots(self, node: str, vmid: int) -> SnapshotList:
+        """The VM's snapshots, those that are being made or deleted included."""
+        rows = _rows(self._do(f"reading snapshots of VM {vmid}", self._api.nodes(node).qemu(vmid).snapshot.get))
+        now = next((r for r in rows if r.get("name") == "current"), {})
+        items = [_snapshot(r) for r in rows if r.get("name") not in (None, "current")]
+        return SnapshotList(tuple(sorted(items, key=lambda s: s.made_at_s)), now.get("parent") or None, bool(_int(now.get("running"))))
+
+    def snapshot_config(self, node: str, vmid: int, name: str) -> Config:
+        """The VM's config as a snapshot keeps it."""
+        call = self._api.nodes(node).qemu(vmid).snapshot(name).config.get
+        return {str(k): str(v) for k, v in _mapping(self._do(f"reading snapshot {name} of VM {vmid}", call)).items()}
+
+    def snapshot_create(self, node: str, vmid: int, name: str, description: str, memory: bool) -> str:
+        """Begin to make a snapshot; returns the task's UPID."""
+        call, values = self._api.nodes(node).qemu(vmid).snapshot, {"snapname": name, "description": description}
+        return self._upid(f"snapshot {name} of VM {vmid}", lambda: call.post(**values, vmstate=int(memory)))
+
+    def snapshot_rollback(self, node: str, vmid: int, name: str) -> str:
+        """Begin to put the VM back to a snapshot; returns the task's UPID."""
+        call = self._api.nodes(node).qemu(vmid).snapshot(name).rollback
+        return self._upid(f"rollback of VM {vmid} to {name}", call.post)
+
+    def snapshot_delete(self, node: str, vmid: int, name: str) -> str:
+        """Begin to delete a snapshot; returns the task's UPID."""
+        call = self._api.nodes(node).qemu(vmid).snapshot(name)
+        return self._upid(f"deleting snapshot {name} of VM {vmid}", call.delete)
+
     def delete_config_keys(self, node: str, vmid: int, keys: list[str]) -> None:
         self._do(
             f"deleting {','.join(keys)} of VM {vmid}",
@@ -245,6 +275,13 @@ def _guest(item: Mapping[str, Any]) -> GuestResource:
         math.ceil(_int(item.get("maxdisk")) / GIB), str(item.get("tags") or "")[:500], _int(item.get("uptime")),
         _percent(item.get("cpu")) if running else 0,
         _percent(item.get("mem"), item.get("maxmem")) if running else 0,
+    )  # fmt: skip
+
+
+def _snapshot(item: Mapping[str, Any]) -> SnapshotInfo:
+    return SnapshotInfo(
+        str(item["name"]), str(item.get("description") or ""), bool(_int(item.get("vmstate"))), _int(item.get("snaptime")),
+        str(item["parent"]) if item.get("parent") else None, str(item.get("snapstate") or ""),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "/vms": (
         "VM.Allocate", "VM.Audit", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit",
         "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options",
-        "VM.GuestAgent.Audit|VM.Monitor", "VM.Migrate", "VM.PowerMgmt",
+        "VM.GuestAgent.Audit|VM.Monitor", "VM.Migrate", "VM.PowerMgmt", "VM.Snapshot",
     ),
     "/storage": ("Datastore.AllocateSpace", "Datastore.Audit"),
     "/sdn": ("SDN.Use",),

@@ -16,11 +16,12 @@ CONNECT_S, READ_S = 3.0, 10.0
 class ProxmoxSession(requests.Session):
     """Belongs to one client, one thread and one process; a password becomes a ticket at the first call."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, read_s: float = READ_S) -> None:
         super().__init__()
         # No .netrc (it would replace our credentials), no REQUESTS_CA_BUNDLE (it would replace our CA), no proxy.
         self.trust_env = False
         self.access = access
+        self._timeout = (CONNECT_S, read_s)
         self.headers["Accept"] = "application/json"
         self.verify = verification(access.ca_pem, access.fingerprint)
         if access.fingerprint:
@@ -40,7 +41,7 @@ class ProxmoxSession(requests.Session):
         return response
 
     def _send_once_or_twice(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs.setdefault("timeout", (CONNECT_S, READ_S))
+        kwargs.setdefault("timeout", self._timeout)
         kwargs.setdefault("allow_redirects", False)
         if not self._signed_in:
             self._sign_in()
@@ -61,7 +62,7 @@ class ProxmoxSession(requests.Session):
             "POST",
             self.access.url.rstrip("/") + "/api2/json/access/ticket",
             data={"username": self.access.auth_id, "password": self.access.secret},
-            timeout=(CONNECT_S, READ_S),
+            timeout=self._timeout,
             allow_redirects=False,
         )
         try:

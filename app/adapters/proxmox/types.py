@@ -107,6 +107,30 @@ class TaskEntry:
 
 
 @dataclass(frozen=True)
+class SnapshotInfo:
+    """A snapshot; `phase` is empty when it is whole, else what Proxmox was or is doing with it (prepare, delete)."""
+
+    name: str
+    description: str = ""
+    memory: bool = False
+    made_at_s: int = 0
+    parent: str | None = None
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class SnapshotList:
+    """A VM's snapshots, the oldest first, and where the VM stands: the snapshot it goes on from, and whether it runs."""
+
+    items: tuple[SnapshotInfo, ...] = ()
+    parent: str | None = None
+    running: bool = False
+
+    def named(self, name: str) -> SnapshotInfo | None:
+        return next((s for s in self.items if s.name == name), None)
+
+
+@dataclass(frozen=True)
 class BridgeInfo:
     name: str
     vlan_aware: bool = False

@@ -48,6 +48,8 @@ document.addEventListener('click', async e => {
   }
   const typed = form?.elements.confirm;
   if (typed && button.dataset.confirmType) typed.value = button.dataset.confirmType;
+  // Without scripts the server asks instead.
+  if (form?.elements.sure) form.elements.sure.value = '1';
   button.dataset.sure = '1';
   form ? form.requestSubmit(button) : button.click();
   delete button.dataset.sure;

@@ -52,6 +52,9 @@ for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'notifica
   });
 }
 
+// What takes its time is not waited for by the page: data-live-now is fetched after it.
+for (const node of $$('[data-live-now]')) refresh(node.id);
+
 // Events were missed: everything on the page may be old. Once in ten seconds, so that a broken stream cannot spin.
 on('reset', () => {
   const last = Number(sessionStorage.getItem('tpm:reset') ?? 0);
