@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
+from app.domain import failures
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
@@ -86,7 +87,7 @@ def _render(template: str, run_id: int) -> Response:
     alive = servers.alive(session, actor, run)
     html = render_template(
         template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=_may(actor, run, alive), destroys=_destroys(changes),
-        waiting=waiting.explain(session, actor, run), activity=activity(run),
+        remedy=failures.remedy(run.error["code"]) if run.error else None, waiting=waiting.explain(session, actor, run), activity=activity(run),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)

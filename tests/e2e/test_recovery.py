@@ -38,7 +38,7 @@ def test_a_batch_of_which_one_failed_is_finished_with_one_button(open_browser: N
         expect_state(page, "Failed")
     finally:
         stack.control("reset")
-    page.get_by_role("button", name="Try again").click()
+    page.locator("#run-head .fail").get_by_role("button", name="Try again").click()
     page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
     expect_state(page, "Applied")
     expect(page.locator("#run-plan .res")).to_have_count(1)
@@ -78,3 +78,37 @@ def test_a_server_that_is_gone_from_proxmox_is_only_forgotten(open_browser: NewC
     expect_state(page, "No changes")
     live(page, "/servers")
     expect(page.locator(f'tr[data-name="{name}"]')).to_have_count(0)
+
+
+def test_a_full_storage_is_explained_and_the_form_opens_where_another_is_chosen(open_browser: NewContext, stack: Stack) -> None:
+    page = open_browser().new_page()
+    name = fresh("full")
+    stack.control("fail", method="POST", suffix="/clone", status=500, message="clone failed: unable to write to storage 'nfs': No space left on device", times=1)
+    try:
+        create(page, name)
+        expect_state(page, "Failed")
+    finally:
+        stack.control("reset")
+    card = page.locator("#run-head .fail")
+    expect(card.get_by_role("heading")).to_have_text("There is no room left on the storage for this disk.")
+    card.get_by_role("link", name="Choose another storage").click()
+    page.wait_for_url(re.compile(r"/servers/new\?again=\d+#fld-storage"))
+    expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+
+
+def test_a_failure_that_nobody_knows_is_shown_in_terraforms_own_words(open_browser: NewContext, stack: Stack) -> None:
+    page = open_browser().new_page()
+    name = fresh("odd")
+    stack.control("fail", method="POST", suffix="/clone", status=418, message="the pot is empty", times=1)
+    try:
+        create(page, name)
+        expect_state(page, "Failed")
+    finally:
+        stack.control("reset")
+    card = page.locator("#run-head .fail")
+    expect(card).to_contain_text("Terraform reported an error")
+    expect(card).to_contain_text("received an HTTP 418 response - Reason: the pot is empty")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(1)
+    card.get_by_role("button", name="Try again").click()
+    page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
+    expect_state(page, "Applied")

@@ -22,23 +22,37 @@ from tests.simulator.conftest import Sim
 EMPTY, CHANGES = 0, 2
 
 
-class _Backend(HTTPServer):
+class Backend(HTTPServer):
+    """Keeps a state in memory; `refusal` answers what is saved, `bump` makes the next one read newer than any plan."""
+
     kept = b""
+    refusal = 0
+    bump = False
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
 
 
 class _State(BaseHTTPRequestHandler):
     """Terraform's state in memory."""
 
-    server: _Backend
+    server: Backend
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.server.kept else 404)
+        kept = self.server.kept
+        if self.server.bump and kept:
+            state = json.loads(kept)
+            kept = json.dumps(state | {"serial": state["serial"] + 1}).encode()
+        self.send_response(200 if kept else 404)
         self.end_headers()
-        self.wfile.write(self.server.kept)
+        self.wfile.write(kept)
 
     def do_POST(self) -> None:
-        self.server.kept = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.server.refusal:
+            self.server.kept = body
+        self.send_response(self.server.refusal or 200)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
@@ -48,11 +62,11 @@ class _State(BaseHTTPRequestHandler):
 class Terraform:
     """A working directory; each apply is of a plan, as in the product."""
 
-    def __init__(self, sim: Sim, skeleton: Skeleton, folder: Path, address: str) -> None:
-        self.sim, self.folder, self.argv = sim, folder, skeleton.binary.argv
+    def __init__(self, sim: Sim, skeleton: Skeleton, folder: Path, backend: Backend) -> None:
+        self.sim, self.folder, self.argv, self.backend = sim, folder, skeleton.binary.argv, backend
         shutil.copytree(skeleton.directory, folder, symlinks=True)
         self.env = tool_environment(folder.parent, skeleton.cli_config) | {
-            "TF_HTTP_ADDRESS": address, "SSL_CERT_FILE": sim.info["ca"],
+            "TF_HTTP_ADDRESS": backend.address, "TF_HTTP_RETRY_MAX": "0", "SSL_CERT_FILE": sim.info["ca"],
             "PROXMOX_VE_API_TOKEN": f"{sim.info['token_id']}={sim.info['token_secret']}",
         }  # fmt: skip
 
@@ -88,15 +102,21 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Skeleton:
 
 
 @pytest.fixture
-def terraform(sim: Sim, skeleton: Skeleton, tmp_path: Path) -> Iterator[Terraform]:
-    server = _Backend(("127.0.0.1", 0), _State)
+def backend() -> Iterator[Backend]:
+    """Where Terraform keeps its state."""
+    server = Backend(("127.0.0.1", 0), _State)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    sim.control("time", scale=0.01, clone_seconds=0.1)
-    yield Terraform(sim, skeleton, tmp_path / "work", f"http://127.0.0.1:{server.server_address[1]}/")
+    yield server
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def terraform(sim: Sim, skeleton: Skeleton, tmp_path: Path, backend: Backend) -> Terraform:
+    sim.control("time", scale=0.01, clone_seconds=0.1)
+    return Terraform(sim, skeleton, tmp_path / "work", backend)
 
 
 def server_input(name: str, vmid: int, address: str, agent: bool = False) -> ServerInput:

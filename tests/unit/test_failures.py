@@ -7,6 +7,7 @@ from flask_babel import Babel
 from app.domain.failures import CATALOGUE, explain
 from app.messages import hint_of, text_of
 from app.messages_runs import HINTS, MESSAGES
+from scripts.failures import PLACE, text
 
 CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
 
@@ -69,3 +70,10 @@ def test_every_code_has_a_text_and_a_hint() -> None:
     assert {c for c in codes if c not in ALL_HINTS} == set()
     assert MESSAGES
     assert HINTS
+
+
+def test_every_failure_has_a_text_a_hint_and_a_place_in_the_documentation() -> None:
+    assert PLACE.read_text(encoding="utf-8") == text(), "run `python -m scripts.failures`"
+    for failure in CATALOGUE:
+        assert f"| `{failure.code}` |" in text()
+    assert "| – | – |" not in text()

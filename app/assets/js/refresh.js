@@ -4,7 +4,25 @@ import htmx from 'htmx.org';
 
 import { $$, on, throttle } from './dom.js';
 
+// Parts that are being fetched, and whether something happened meanwhile: one answer at a time, and the last word counts.
+const running = new Map();
+
 async function refresh(part) {
+  if (running.has(part)) {
+    running.set(part, true);
+    return;
+  }
+  running.set(part, false);
+  try {
+    await fetched(part);
+  } finally {
+    const again = running.get(part);
+    running.delete(part);
+    if (again) refresh(part);
+  }
+}
+
+async function fetched(part) {
   const node = document.getElementById(part);
   if (!node) return;
   // Not under the person's hands: a field being typed in or an open dialog waits.
@@ -13,7 +31,8 @@ async function refresh(part) {
     return;
   }
   const keep = kept(node);
-  await htmx.ajax('GET', node.dataset.liveSrc, { target: `#${part}`, swap: 'outerHTML' });
+  // Its own source: of several requests of one element (the body, without this) htmx drops the third.
+  await htmx.ajax('GET', node.dataset.liveSrc, { source: node, target: `#${part}`, swap: 'outerHTML' });
   keep(document.getElementById(part));
 }
 
