@@ -11,6 +11,7 @@ from flask_login import current_user
 
 from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
+from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
@@ -21,7 +22,7 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, overview, runs, servers, terraform
+from app.services import actions, approvals, overview, runs, servers, terraform
 from app.services.servers import ServerFilter
 from app.services.uow import unit_of_work
 
@@ -82,7 +83,8 @@ def _create_messages(faults: list[FieldError]) -> dict[str, str]:
 
 
 def _create_page(form: dict[str, Any], errors: dict[str, str], choices: overview.Choices) -> Response:
-    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices))
+    waits = approvals.forewarning(db.session(), current_actor(), RunKind.CREATE)
+    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices), waits=waits)
 
 
 def _problems(choices: overview.Choices) -> list[str]:
@@ -126,8 +128,9 @@ def _detail(name: str, edited: str = "", errors: dict[str, str] | None = None) -
     server = servers.get(db.session(), current_actor(), name)
     form = server_form.server_values(server) | (request.form.to_dict() if edited else {})
     restarts = servers.restart_needed(server, ServerChange(cores=server.cores + 1))
+    waits = {kind.value: approvals.forewarning(db.session(), current_actor(), kind, server.workspace_id) for kind in (RunKind.CHANGE, RunKind.DELETE)}
     return page(
-        "servers/detail.html", server=server, form=form, errors=errors or {}, edited=edited, restarts=restarts, history=_history(server)
+        "servers/detail.html", server=server, form=form, errors=errors or {}, edited=edited, restarts=restarts, history=_history(server), waits=waits
     )
 
 
