@@ -158,6 +158,8 @@ def test_a_developer_who_approves_sees_only_runs_of_his_own(workspace: Workspace
 def test_a_developer_approves_and_discards_what_others_ask_of_his_server(workspace: Workspace, olga: User, dana: User, client_for: Make) -> None:
     rule(ApprovalPolicy.ALWAYS, Role.DEVELOPER, four_eyes=True)
     first = planned(workspace, olga)
+    page = client_for(dana, "cookie").get(f"/runs/{first.id}").text
+    assert "Apply plan" in page and "Discard" in page
     assert client_for(dana).post(f"/api/runs/{first.id}/discard", json={}).status_code == 202
     second = planned(workspace, olga)
     assert apply(client_for(dana), second).status_code == 202
