@@ -26,6 +26,7 @@ API = (
     "app.routes.api.tokens",
     "app.routes.api.audit",
     "app.routes.api.settings",
+    "app.routes.api.projects",
     "app.routes.stream",
     "app.routes.health",
 )

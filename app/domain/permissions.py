@@ -21,6 +21,7 @@ class Permission(StrEnum):
     MANAGE_NETWORKS = "manage_networks"
     MANAGE_TEMPLATES = "manage_templates"
     MANAGE_USERS = "manage_users"
+    MANAGE_PROJECTS = "manage_projects"  # when plans wait for approval, and for whose
     MANAGE_SETTINGS = "manage_settings"
     VIEW_AUDIT = "view_audit"
 

@@ -4,6 +4,7 @@ from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
 from app.domain.action_state import ActionKind, ActionState
+from app.domain.approval import APPROVER_ROLES, ApprovalPolicy
 from app.domain.failures import Remedy
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
@@ -137,6 +138,18 @@ ROLE_NOTES: dict[str, LazyString] = {
     Role.DEVELOPER: _l("Makes and changes own servers, sees no others."),
     Role.VIEWER: _l("Sees everything, changes nothing."),
 }
+POLICIES: dict[str, LazyString] = {
+    ApprovalPolicy.NEVER: _l("never"),
+    ApprovalPolicy.DESTROYING: _l("when they delete or replace servers"),
+    ApprovalPolicy.ADDS_ONLY: _l("unless they only create servers"),
+    ApprovalPolicy.ALWAYS: _l("always"),
+}
+_AT_LEAST: dict[str, LazyString] = {
+    Role.ADMINISTRATOR: _l("administrators"),
+    Role.OPERATOR: _l("operators and administrators"),
+    Role.DEVELOPER: _l("developers, operators and administrators"),
+}
+APPROVERS: dict[str, LazyString] = {role: _AT_LEAST[role] for role in APPROVER_ROLES}
 SOURCES: dict[str, LazyString] = {
     "environment": _l("environment"),
     ".env": _l(".env file"),

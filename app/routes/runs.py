@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from app.domain import failures
+from app.domain.approval import Stop
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
@@ -14,8 +16,9 @@ from app.models import PlanChange, Run
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
 from app.schemas.runs import activity
-from app.services import overview, retries, runs, servers, settings, waiting
+from app.services import approvals, overview, retries, runs, servers, settings, waiting
 from app.services.actor import Actor
+from app.services.approvals import Decision
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
 
@@ -46,20 +49,24 @@ def index() -> Response:
     return response
 
 
-def _may(actor: Actor, run: Run, alive: Collection[str]) -> dict[str, bool]:
+def _may(actor: Actor, run: Run, alive: Collection[str], decision: Decision | None) -> dict[str, bool]:
     """Which buttons are valid now, for this reader."""
     own = run.created_by_id == actor.user_id or actor.can(Permission.MANAGE_ALL)
-    asked = (run.guard or {}).get("code") == "asked_to_confirm"
+    approves = decision is not None and decision.refusal(actor.user_id, actor.role) is None
     return {
-        "approve": run.state == RunState.PLANNED
-        and (actor.can(Permission.APPROVE) or (asked and run.created_by_id == actor.user_id)),
-        "discard": own and run.state == RunState.PLANNED,
+        "approve": approves,
+        "discard": (own or approves) and run.state == RunState.PLANNED,
         "cancel": own and run.state not in FINAL and run.state != RunState.PLANNED and run.cancel_requested_at is None,
         "stop": own and run.state in RUNNING and run.cancel_requested_at is not None and run.stop_requested_at is None and actor.can(Permission.STOP_NOW),
         "repeat": own and retries.possible(db.session(), run) and actor.can(retries.NEEDS[run.kind]),
         # Through the form, with other values: only while nothing of it is there.
         "edit": own and run.state == RunState.ERRORED and run.kind == RunKind.CREATE and not alive and actor.can(Permission.CREATE),
     }
+
+
+def _who(decision: Decision | None, may: dict[str, bool]) -> dict[str, Any] | None:
+    """Return the sentence on who decides; none for a plan that waits for its reader only."""
+    return None if decision is None or (may["approve"] and decision.stop == Stop.REQUESTER) else decision.who
 
 
 def _destroys(changes: list[PlanChange]) -> int:
@@ -85,8 +92,10 @@ def _render(template: str, run_id: int) -> Response:
     run = runs.get(session, actor, run_id)
     changes = sorted(runs.changes(session, run), key=_natural)
     alive = servers.alive(session, actor, run)
+    decision = approvals.decision(session, run) if run.state == RunState.PLANNED else None
+    may = _may(actor, run, alive, decision)
     html = render_template(
-        template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=_may(actor, run, alive), destroys=_destroys(changes),
+        template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=may, who=_who(decision, may), destroys=_destroys(changes),
         remedy=failures.remedy(run.error["code"]) if run.error else None, waiting=waiting.explain(session, actor, run), activity=activity(run),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from flask_login import current_user
 
 from app.domain.action_state import POWER, ActionKind
 from app.domain.permissions import Permission
+from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
@@ -21,7 +22,7 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, overview, runs, servers, terraform
+from app.services import actions, approvals, overview, runs, servers, terraform
 from app.services.servers import ServerFilter
 from app.services.uow import unit_of_work
 
@@ -82,7 +83,8 @@ def _create_messages(faults: list[FieldError]) -> dict[str, str]:
 
 
 def _create_page(form: dict[str, Any], errors: dict[str, str], choices: overview.Choices) -> Response:
-    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices))
+    waits = approvals.forewarning(db.session(), current_actor(), RunKind.CREATE)
+    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices), waits=waits)
 
 
 def _problems(choices: overview.Choices) -> list[str]:
@@ -131,6 +133,7 @@ def _shown(server: Server) -> dict[str, Any]:
     return {
         "server": server, "form": server_form.server_values(server), "edited": "",
         "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)),
+        "waits": {k.value: approvals.forewarning(db.session(), current_actor(), k, server.workspace_id) for k in (RunKind.CHANGE, RunKind.DELETE)},
     }  # fmt: skip
 
 

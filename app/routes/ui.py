@@ -109,7 +109,7 @@ def can_act(permission: str, server: Server) -> bool:
 
 def admin_home() -> str:
     """Return the first admin page the reader may see; empty when there is none."""
-    pages = (("manage_users", "users"), ("manage_clusters", "clusters"), ("view_audit", "audit"), ("manage_settings", "settings"))
+    pages = (("manage_users", "users"), ("manage_clusters", "clusters"), ("manage_projects", "projects"), ("view_audit", "audit"), ("manage_settings", "settings"))
     return next((url_for(f"admin_{page}.index") for permission, page in pages if can(permission)), "")
 
 
@@ -191,7 +191,7 @@ def disk_gib(server: Server) -> int:
 
 def shared_words() -> Mapping[str, Any]:
     """Return the words every template may use."""
-    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "PLAN_ACTIONS", "SIGNS", "STEPS", "REMEDIES", "EVENTS", "ROLES", "ROLE_NOTES", "SOURCES")
+    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "PLAN_ACTIONS", "SIGNS", "STEPS", "REMEDIES", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
     return {name: getattr(labels, name) for name in names}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
 from app.config import get_settings
+from app.domain import approval
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind
 from app.errors import Fenced, ProxmoxError, RunFailed
@@ -14,7 +15,7 @@ from app.runner import adoption, collisions, gone_disks, leaving, outcome, prefl
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
-from app.services import run_execution, run_inputs, runs, slots, state_rollbacks, states
+from app.services import approvals, run_execution, run_inputs, runs, slots, state_rollbacks, states
 from app.services.run_execution import PlanFile
 from app.services.uow import UnitOfWork
 
@@ -119,7 +120,8 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
         return DONE
     names = {t.slug: t.name for t in context.facts.servers}
     shown: dict[str, list[dict[str, object]]] = {}
-    if context.facts.mode == ApplyMode.CONFIRM or any(c.action not in ("create",) for c in found):
+    waits = approval.stops(context.facts.policy, context.facts.kind, [c.action for c in found])
+    if waits or context.facts.mode == ApplyMode.CONFIRM or any(c.action not in ("create",) for c in found):
         # Costs a process; done when a person will look, or when there is a difference worth showing.
         if context.run_terraform(command.show(PLAN_FILE), f"show-{key}", log=False) == 0:
             shown = events.attributes(context.shown(f"show-{key}"))
@@ -137,9 +139,9 @@ def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bo
 
     def work(uow: UnitOfWork) -> str:
         run = run_execution.guard(uow, context.run_id, context.fence)
-        approved = run_execution.approved_plan(uow, run)
+        former = run_execution.approved_plan(uow, run)
         run = run_execution.store_plan(uow, context.run_id, context.fence, plan, body, sha, current)
-        why = run_execution.verdict(run, plan, approved.changes if approved else [], adopting)
+        why = run_execution.verdict(run, plan, former.changes if former else [], adopting, approvals.rule_of(uow.session, run.workspace_id))
         if why:
             run_execution.wait_for_person(uow, run, why)
             return "wait"

@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from app.adapters import crypto
 from app.domain import plan_bounds
+from app.domain.approval import ASKED, Rule
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
 from app.domain.tasks import TaskName
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion
-from app.services import run_settlement, runs, slots
+from app.services import approvals, run_settlement, runs, slots
 from app.services.run_settlement import Seen
 from app.services.uow import UnitOfWork
 
@@ -203,12 +204,14 @@ def allowed(kind: RunKind, adopting: bool) -> frozenset[str]:
     return frozenset(own | ({"import", "update"} if adopting and kind in (RunKind.CREATE, RunKind.CHANGE) else set()))
 
 
-def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[Planned], adopting: bool) -> dict[str, Any] | None:
+def verdict(run: Run, plan: Sequence[Planned], former: Sequence[Planned], adopting: bool, rule: Rule) -> dict[str, Any] | None:
     """Return why the plan needs a person ({"code", "args"}), or None when it may go on alone.
 
-    `approved` is the plan a person approved before: a resume, and a new plan of a newer state, must stay within it.
+    `former` is the run's plan before this one. When a person approved it, a resume and a new plan of a newer state must
+    stay within it; when it went on alone, what lies within it is nothing new to the project's policy either.
     """
-    more = plan_bounds.beyond(plan, approved) if run.approved_at is not None else None
+    beyond = plan_bounds.beyond(plan, former)
+    more = beyond if run.approved_at is not None else None
     if run.approved_at is not None and more is None:
         return None
     if run.kind == RunKind.ROLLBACK and more is None:
@@ -222,7 +225,10 @@ def verdict(run: Run, plan: Sequence[Planned], approved: Sequence[Planned], adop
                     "args": {"server": change.name, "action": change.action}}  # fmt: skip
     if more is not None:
         return {"code": "beyond_approved", "args": {"server": more.name}}
-    return None if run.apply_mode == ApplyMode.AUTO else {"code": "asked_to_confirm", "args": {}}
+    if run.apply_started_at is None or beyond is not None:
+        if why := approvals.reason(rule, run.kind, [change.action for change in plan]):
+            return why
+    return None if run.apply_mode == ApplyMode.AUTO else {"code": ASKED, "args": {}}
 
 
 def store_plan(

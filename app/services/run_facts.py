@@ -6,9 +6,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from app.adapters.proxmox.types import Access
+from app.domain.approval import ApprovalPolicy
 from app.domain.run_state import ApplyMode, RunKind, RunState
 from app.models import Cluster, Server, Workspace
-from app.services import clusters, run_execution, runs
+from app.services import approvals, clusters, run_execution, runs
 from app.services.uow import UnitOfWork
 
 
@@ -27,6 +28,7 @@ class RunFacts:
     workspace_id: int
     kind: RunKind
     mode: ApplyMode
+    policy: ApprovalPolicy  # of the project, when the runner began
     applying: bool
     completes: bool  # what a former run of the same servers began: they may be there already
     forgets: bool  # a deletion that only takes the servers off the state and the list
@@ -50,7 +52,7 @@ def read(uow: UnitOfWork, run_id: int, fence: int) -> RunFacts:
         .order_by(Server.id)
     )
     return RunFacts(
-        run.workspace_id, run.kind, run.apply_mode, run.state == RunState.APPLYING,
+        run.workspace_id, run.kind, run.apply_mode, approvals.rule_of(uow.session, run.workspace_id).policy, run.state == RunState.APPLYING,
         run.kind == RunKind.CREATE and run.retry_of_id is not None, bool(run.intent.get("forget")), runs.audience(uow.session, run),
         tuple(ServerFacts(s.slug, s.name, s.vmid, s.node_name, s.marker, s.in_state) for s in rows),
         clusters.access(cluster), clusters.terraform_environment(cluster), clusters.ca_file(cluster),

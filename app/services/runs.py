@@ -9,15 +9,15 @@ from sqlalchemy import and_, delete, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.domain.permissions import PERMISSIONS, Permission, Role
+from app.domain.permissions import Permission
 from app.domain.run_state import ACTIVE, FINAL, QUEUED, RUNNING, RunKind, RunState, can_move
 from app.domain.server_status import Severity
 from app.domain.tasks import TaskName
 from app.errors import Forbidden, NotFound, RunStateConflict
 from app.log import get_logger
-from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder, User
+from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder
 from app.schemas.page import Page, decode_cursor, encode_cursor
-from app.services import audit, notifications, workspaces
+from app.services import approvals, audit, notifications, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch
 from app.services.uow import UnitOfWork
@@ -226,7 +226,7 @@ def transition(uow: UnitOfWork, run: Run, new: RunState, key: str | None = None,
         run.finished_at = now
         _finish(uow, run)
     elif new == RunState.PLANNED and run.guard is not None:
-        _ask(uow, run)
+        ask(uow, run)
     touch(uow, run)
     log.info("run_transitioned", run_id=run.id, old=old.value, new=new.value, fence=run.fence)
     return True
@@ -239,15 +239,22 @@ def _concerned(session: Session, run: Run) -> set[int]:
     return {run.created_by_id, *owners}
 
 
-def _ask(uow: UnitOfWork, run: Run) -> None:
-    """Tell everybody who may approve that a plan waits."""
-    roles = [role for role in Role if Permission.APPROVE in PERMISSIONS[role]]
-    approvers = set(uow.session.scalars(select(User.id).where(User.role.in_(roles), User.active)))
-    notifications.add(
-        uow, _concerned(uow.session, run) | approvers, f"run:{run.id}:planned:{run.fence}", "run_planned",
-        {"servers": run.names, "kind": run.kind.value, "run": run.id}, Severity.WARNING, f"/runs/{run.id}",
-        own_user_id=run.created_by_id, run_id=run.id,
-    )  # fmt: skip
+def ask(uow: UnitOfWork, run: Run) -> None:
+    """Tell everybody who may approve that a plan waits, and those it concerns that it waits for others.
+
+    Again is harmless: each of them is told once of the same plan.
+    """
+    concerned = _concerned(uow.session, run)
+    approvers = approvals.people(uow.session, run, concerned)
+    for user_ids, key, code, severity in (
+        (approvers, "planned", "run_planned", Severity.WARNING),
+        (concerned - approvers, "waits", "run_waits", Severity.INFO),
+    ):
+        notifications.add(
+            uow, user_ids, f"run:{run.id}:{key}:{run.fence}", code,
+            {"servers": run.names, "kind": run.kind.value, "run": run.id}, severity, f"/runs/{run.id}",
+            own_user_id=run.created_by_id, run_id=run.id,
+        )  # fmt: skip
 
 
 _END: dict[RunState, tuple[str, Severity]] = {
@@ -351,14 +358,12 @@ def _seen_and_locked(uow: UnitOfWork, actor: Actor, run_id: int) -> Run:
 def approve(uow: UnitOfWork, actor: Actor, run_id: int, comment: str = "") -> Run:
     """Let a waiting plan be applied. Raises RunStateConflict, Forbidden, NotFound.
 
-    The requester may approve what he asked to see first; what the guard stopped needs the permission `approve`.
+    Who may is a matter of what stopped it and of the project's rule at this moment.
     """
     run = _seen_and_locked(uow, actor, run_id)
     if run.state != RunState.PLANNED:
         raise RunStateConflict(state=run.state.value, wanted="apply")
-    asked_for = (run.guard or {}).get("code") == "asked_to_confirm"
-    if not actor.can(Permission.APPROVE) and not (asked_for and run.created_by_id == actor.user_id):
-        raise Forbidden(permission=Permission.APPROVE.value)
+    approvals.decision(uow.session, run).check(actor)
     run.approved_at = uow.session.scalar(select(func.clock_timestamp()))
     run.approved_by_id = actor.user_id
     run.comment = comment or run.comment
@@ -368,11 +373,12 @@ def approve(uow: UnitOfWork, actor: Actor, run_id: int, comment: str = "") -> Ru
 
 
 def discard(uow: UnitOfWork, actor: Actor, run_id: int, comment: str = "") -> Run:
-    """Throw a waiting plan away; nothing was changed. Raises RunStateConflict."""
+    """Throw a waiting plan away; nothing was changed. Who may approve it may do this too. Raises RunStateConflict, Forbidden."""
     from app.services import run_settlement  # noqa: PLC0415 - settlement uses this module's transition
 
     run = _seen_and_locked(uow, actor, run_id)
-    _may_change(actor, run)
+    if run.state != RunState.PLANNED or approvals.decision(uow.session, run).refusal(actor.user_id, actor.role):
+        _may_change(actor, run)
     if run.state not in (RunState.PLANNED, RunState.PENDING):
         raise RunStateConflict(state=run.state.value, wanted="discard")
     run.comment = comment or run.comment

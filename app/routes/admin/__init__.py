@@ -1,11 +1,11 @@
-"""The administrators' pages: users, clusters, audit, settings."""
+"""The administrators' pages: users, clusters, projects, audit, settings."""
 
 from flask import Flask
 
-from app.routes.admin import audit, clusters, settings, users
+from app.routes.admin import audit, clusters, projects, settings, users
 
 
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    for module in (users, clusters, audit, settings):
+    for module in (users, clusters, projects, audit, settings):
         app.register_blueprint(module.bp)

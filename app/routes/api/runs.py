@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.domain.permissions import Permission
+from app.domain.run_state import RunState
 from app.extensions import db
 from app.messages import text_of
 from app.routes.access import current_actor, needs
@@ -12,8 +13,10 @@ from app.routes.api import answer, page
 from app.routes.api.servers import accept
 from app.routes.parse import body, query
 from app.schemas.page import clamp
-from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json
-from app.services import retries, runs, waiting
+from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json, told
+from app.services import approvals, retries, runs, waiting
+from app.services.actor import Actor
+from app.services.approvals import Decision
 from app.services.runs import RunFilter
 from app.services.uow import unit_of_work
 from app.services.waiting import Waiting
@@ -40,8 +43,9 @@ def show(run_id: int) -> Response:
     session = db.session()
     run = runs.get(session, current_actor(), run_id)
     events = [{"name": e.name, "at": e.at, "detail": e.detail} for e in runs.events(session, run)]
-    told = {**run_json(run), "waiting": waiting_json(waiting.explain(session, current_actor(), run))}
-    return answer({**told, "changes": [change_json(c) for c in runs.changes(session, run)], "events": events})
+    decision = approvals.decision(session, run) if run.state == RunState.PLANNED else None
+    shown = {**run_json(run), "decision": decision_json(decision, current_actor()), "waiting": waiting_json(waiting.explain(session, current_actor(), run))}
+    return answer({**shown, "changes": [change_json(c) for c in runs.changes(session, run)], "events": events})
 
 
 @bp.get("/<int:run_id>/log")
@@ -94,6 +98,14 @@ def stop(run_id: int) -> Response:
     with unit_of_work() as uow:
         runs.stop(uow, current_actor(), run_id)
     return _state(run_id)
+
+
+def decision_json(decision: Decision | None, actor: Actor) -> dict[str, Any] | None:
+    """Who decides about a waiting plan, and whether the caller may."""
+    if decision is None:
+        return None
+    may = decision.refusal(actor.user_id, actor.role) is None
+    return {"stopped_by": decision.stop, "who": told(decision.who), "may_approve": may, "four_eyes": decision.rule.four_eyes}
 
 
 def waiting_json(waiting: Waiting | None) -> dict[str, Any] | None:
