@@ -5,6 +5,7 @@ A database outage is waited out inside the request: Terraform's own retries woul
 
 import base64
 import hmac
+import json
 import secrets
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class StateServer:
         self.token = secrets.token_urlsafe(24)
         self._wanted = "Basic " + base64.b64encode(f"run:{self.token}".encode()).decode()
         self._busy = threading.Lock()
+        self._lock: dict[str, object] | None = None
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         # The default poll of half a second would hold the slot and the lock of a finished run for as long.
@@ -68,6 +70,8 @@ class StateServer:
             return 401, b""
         try:
             with self._busy, self.app.app_context():
+                if method in ("LOCK", "UNLOCK"):
+                    return self._locking(method, body)
                 if method == "POST":
                     self.save(body)
                     return 200, b""
@@ -88,6 +92,23 @@ class StateServer:
             return 500, b""
         except LOST:
             return 503, b""
+
+    def _locking(self, method: str, body: bytes) -> tuple[int, bytes]:
+        """Answer a Terraform that wants a lock all the same; what really locks are fence and lease. Repeated is 200 again."""
+        try:
+            asked = json.loads(body or b"{}")
+            wanted = str(asked["ID"])
+        except (ValueError, KeyError, TypeError):
+            # `force-unlock` sends none.
+            if method == "LOCK":
+                return 400, b""
+            self._lock = None
+            return 200, b""
+        held = self._lock
+        if held is not None and held["ID"] != wanted:
+            return (423 if method == "LOCK" else 409), json.dumps(held).encode()
+        self._lock = asked if method == "LOCK" else None
+        return 200, b""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -111,7 +132,7 @@ class StateServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = _serve  # noqa: N815 - http.server's names
+            do_GET = do_POST = do_LOCK = do_UNLOCK = _serve  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 """Nothing: the runner logs what matters."""
