@@ -89,7 +89,7 @@ def test_free_text_is_shown_as_it_was_typed_and_does_nothing(open_browser: NewCo
     expect(page.locator("#run-timeline")).to_contain_text(NASTY)
     run = page.url
     live(page, f"/servers/{name}")
-    expect(page.get_by_label("Description")).to_have_value(NASTY)
+    expect(page.locator("#details").get_by_label("Description")).to_have_value(NASTY)
     for path in (run, f"/servers/{name}", f"/admin/audit?q={name}", "/notifications", "/runs"):
         live(page, path)
         assert page.locator("img, main script").count() == 0, path
