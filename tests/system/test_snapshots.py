@@ -90,8 +90,10 @@ def test_a_worker_killed_after_it_has_sent_a_snapshot_sends_nothing_twice(stack:
     def sent() -> int:
         return sum(r[0] == "POST" and r[1].endswith(f"/qemu/{vmid}/snapshot") for r in stack.control("requests"))
 
-    stack.control("network", latency=1.5)
+    os.kill(worker, signal.SIGSTOP)
     task_id = admin.post("/api/servers/cut/snapshots", {"name": "once"}).json["task_id"]
+    stack.control("network", latency=1.5)
+    os.kill(worker, signal.SIGCONT)
     eventually(lambda: stack.sql(f"select 1 from action where task_id = '{task_id}' and sent_at is not null"), 30, "the call is on its way")
     # Frozen, it keeps the connection for as long as the cluster takes, and does not hear the answer.
     os.kill(worker, signal.SIGSTOP)
@@ -108,7 +110,7 @@ def test_a_worker_killed_after_it_has_sent_a_snapshot_sends_nothing_twice(stack:
 
 def test_a_run_waits_for_a_snapshot_and_a_snapshot_is_refused_while_a_run_works(stack: Stack, admin: Api) -> None:
     admin.made("both", disks=[{"size_gib": 10, "storage": "ceph"}])
-    stack.control("time", scale=0.5)
+    stack.control("time", scale=4)  # long enough for a request to come in between, on a busy machine too
     taken = admin.post("/api/servers/both/snapshots", {"name": "first"}).json["task_id"]
     run_id = admin.change("both", cores=2)["run_id"]
     waiting = admin.run(run_id)
