@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from tests.chaos.driver import ask
-from tests.chaos.faults import Hit
+from tests.chaos.fault import Hit
 from tests.chaos.world import OPEN, World
 
 LIMIT_S = 240.0
