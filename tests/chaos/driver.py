@@ -178,7 +178,7 @@ def retry(world: World, who: str) -> str:
     if not chosen:
         return change(world, who)
     run_id = world.rng.choice(chosen[-5:])
-    names = next(r["names"] for r in runs if r["id"] == run_id)
+    names = next(r["servers"] for r in runs if r["id"] == run_id)
     return note(world, who, f"retry of run {run_id}", ask(world, world.people[who], "POST", f"/api/runs/{run_id}/retry", {}), names)
 
 

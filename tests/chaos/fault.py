@@ -1,5 +1,6 @@
 """A fault, and what came of it: every fault says which run it struck, or that its target was not there."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,7 +48,9 @@ def during(name: str, phase: str, act: Act, lasts_s: float = 0.0) -> Fault:
 
 def strike(world: World, fault: Fault) -> Hit | None:
     """Strike; None when there was nothing to hit."""
-    run_id = fault.strike(world)
+    run_id = None
+    with contextlib.suppress(OSError):  # what another fault has taken away cannot be used for this one
+        run_id = fault.strike(world)
     return None if run_id is None else Hit(fault.name, run_id, world.struck_at, fault.lasts_s)
 
 
