@@ -40,9 +40,9 @@ def applied(context: RunContext) -> None:
 
 
 def nothing_to_do(context: RunContext) -> None:
-    """The plan is empty: what was asked for is there. After a resume that is a good end of the apply."""
-    resumed_apply = context.facts.applying
-    state = RunState.APPLIED if resumed_apply else RunState.PLANNED_AND_FINISHED
+    """The plan is empty: what was asked for is there. Once the apply has begun that is its good end, whoever began it."""
+    now = patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence).state)
+    state = RunState.APPLIED if now == RunState.APPLYING else RunState.PLANNED_AND_FINISHED
     _end(context, state, _seen(context, careful=False))
 
 

@@ -60,11 +60,12 @@ end $$;
 
 
 def install(stack: Stack) -> None:
-    """Make the triggers; they stay in the database and cost a try of a lock while no point is armed."""
+    """Make the triggers, anew when they are there; they stay in the database and cost a try of a lock while no point is armed."""
     with contextlib.closing(connect(stack)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(_FUNCTION % {"locks": LOCKS})
         for number, point in enumerate(POINTS):
             kind, deferred = ("constraint ", "deferrable initially deferred ") if point.at_commit else ("", "")
+            cursor.execute(f"drop trigger if exists chaos_{point.name} on {point.table}")
             cursor.execute(
                 f"create {kind}trigger chaos_{point.name} after {point.event} on {point.table} {deferred}for each row "
                 f"when ({point.when}) execute function chaos.wait('{point.name}', '{number}', '{point.run}')"
