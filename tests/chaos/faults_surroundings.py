@@ -36,10 +36,15 @@ def small_disk(stack: Stack) -> Iterator[bool]:
 
 def _no_space(world: World, run_id: int) -> bool:
     place = world.stack.data_dir / "runs"
-    return _fill(world, place) if os.path.ismount(place) else _no_file_grows(world, run_id)
+    if not os.path.ismount(place):
+        return _no_file_grows(world, run_id)
+    full = fill(place)
+    world.after(FULL_S, lambda: full.unlink(missing_ok=True))
+    return True
 
 
-def _fill(world: World, place: Path) -> bool:
+def fill(place: Path) -> Path:
+    """Take all the room of a disk; returns the file that takes it."""
     full = place / FULL
     with full.open("wb", buffering=0) as out:
         try:
@@ -47,8 +52,7 @@ def _fill(world: World, place: Path) -> bool:
                 out.write(bytes(1 << 16))
         except OSError as exc:
             assert exc.errno == errno.ENOSPC
-    world.after(FULL_S, lambda: full.unlink(missing_ok=True))
-    return True
+    return full
 
 
 def _no_file_grows(world: World, run_id: int) -> bool:

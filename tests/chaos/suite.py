@@ -50,12 +50,14 @@ def one_round(world: World, number: int, seed: int, turn: Sequence[Fault]) -> Re
         part.hits.append(hit)
         if world.rng.random() < MEDDLING:
             said.append(driver.meddle(world, hit.run_id))
+    former = world.judged
     unsettled = settle(world)
     found = [*world.complaints, *(unsettled or invariants.violations(world))]
     world.complaints.clear()
     measure(world, part.hits)
     part.violations, part.seconds = [f"round {number}: {v}" for v in found], time.monotonic() - began
-    print(f"round {number}: {'; '.join(h.fault for h in part.hits) or 'no fault'}: {'ok' if not found else 'VIOLATED'} ({part.seconds:.0f} s)", flush=True)
+    ended = "".join(f", {count} {what}" for what, count in world.sql(f"select coalesce(error->>'code', state), count(*) from run where id > {former} group by 1 order by 1"))
+    print(f"round {number}: {'; '.join(h.fault for h in part.hits) or 'no fault'}: {'ok' if not found else 'VIOLATED'} ({part.seconds:.0f} s{ended})", flush=True)
     if found:
         print("\n".join([*(f"    {line}" for line in said), *(f"    VIOLATION {v}" for v in found)]), flush=True)
         for hit in part.hits:

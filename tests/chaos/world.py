@@ -46,6 +46,7 @@ class World:
     complaints: list[str] = field(default_factory=list)  # what drivers and faults found untrue on their way
     struck_at: float = 0.0
     number: int = 0
+    judged: int = 0  # the newest run that the checks have seen ended
 
     def hire(self) -> None:
         """Make the users, and remember the guests that are not ours."""
