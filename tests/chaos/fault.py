@@ -14,12 +14,14 @@ Act = Callable[[World, int], bool]
 class Fault:
     """`strike` returns the run that was in the phase when its target was hit; None when there was nothing to hit.
 
-    `lasts_s`: for how long what it does goes on. `missing`: why it cannot be had on this machine.
+    `lasts_s`: for how long what it does goes on. `noticed`: it takes something of the run's own away, which its timeline
+    must tell of; without, an event after it is another fault's. `missing`: why it cannot be had on this machine.
     """
 
     name: str
     strike: Callable[[World], int | None]
     lasts_s: float = 0.0
+    noticed: bool = False
     missing: str = ""
 
 
@@ -35,7 +37,7 @@ class Hit:
     recovered_s: float | None = None
 
 
-def during(name: str, phase: str, act: Act, lasts_s: float = 0.0) -> Fault:
+def during(name: str, phase: str, act: Act, lasts_s: float = 0.0, *, noticed: bool = False) -> Fault:
     """Wait for a run in the phase (see `World.await_run`) and strike; `act` says whether its target was there."""
 
     def strike(world: World) -> int | None:
@@ -43,7 +45,7 @@ def during(name: str, phase: str, act: Act, lasts_s: float = 0.0) -> Fault:
         world.struck_at = time.time()
         return run_id if run_id is not None and act(world, run_id) else None
 
-    return Fault(name, strike, lasts_s)
+    return Fault(name, strike, lasts_s, noticed)
 
 
 def strike(world: World, fault: Fault) -> Hit | None:

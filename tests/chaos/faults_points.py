@@ -14,6 +14,7 @@ from tests.stack import alive
 
 SOON_S, LIMIT_S, POLL_S = 2.0, 15.0, 0.01
 EVERYTHING = "every process"
+OF_THE_RUN = ("runner", "runner and keeper", "terraform's group", EVERYTHING)
 
 
 def _kill_runner(world: World, run_id: int) -> bool:
@@ -43,7 +44,16 @@ def _in_transaction(what: str, point: Point, victim: str, committed: bool) -> Fa
             run_id = reached.run_id if reached.run_id is not None else world.newest_run()
             return run_id if _strike_here(world, stop, reached, run_id, victim, committed) else None
 
-    return Fault(f"kill {victim} {what}", strike)
+    return Fault(f"kill {victim} {what}", strike, noticed=_noticed(point, victim, committed))
+
+
+def _noticed(point: Point, victim: str, committed: bool) -> bool:
+    """Before its claim a run has nothing that could be taken from it, after its end it misses nothing."""
+    if point is points.CLAIM:
+        return committed
+    if point is points.OUTBOX or (point is points.FINAL and committed):
+        return False
+    return victim in OF_THE_RUN
 
 
 def _strike_here(world: World, stop: points.Armed, reached: Reached, run_id: int, victim: str, committed: bool) -> bool:
@@ -74,7 +84,7 @@ def _at_request(what: str, method: str, suffix: str, stage: str, victim: str) ->
             with suppress(OSError):
                 world.stack.control("let_go")
 
-    return Fault(f"kill {victim} {what}", strike)
+    return Fault(f"kill {victim} {what}", strike, noticed=victim in OF_THE_RUN)
 
 
 def _held(world: World, limit_s: float) -> dict[str, object] | None:

@@ -147,10 +147,11 @@ def _flush(world: World, _run_id: int) -> bool:
 
 
 FAULTS: tuple[Fault, ...] = (
-    *(during(f"kill {name}, {phase}", phase, _kill_below(name)) for name in ("runner", "keeper", "terraform", "provider") for phase in ("planning", "cloning")),
-    during("kill terraform's group", "cloning", kill_group),
-    during("kill runner, keeper, terraform and provider", "cloning", _kill_all_of_run),
-    *(during(f"stop {name} for 60 s", "cloning", _hang(name), HANG_S) for name in ("runner", "terraform")),
+    *(during(f"kill {name}, {phase}", phase, _kill_below(name), noticed=True) for name in ("runner", "keeper", "terraform", "provider") for phase in ("planning", "cloning")),
+    during("kill terraform's group", "cloning", kill_group, noticed=True),
+    during("kill runner, keeper, terraform and provider", "cloning", _kill_all_of_run, noticed=True),
+    during("stop runner for 60 s", "cloning", _hang("runner"), HANG_S, noticed=True),
+    during("stop terraform for 60 s", "cloning", _hang("terraform"), HANG_S),
     during("stop worker for 60 s", "any", _hang("worker"), HANG_S),
     during("stop pool child for 60 s", "any", _hang_pool_child, HANG_S),
     *(during(f"kill {part}", "any", _kill_part(part)) for part in ("worker", "worker_actions", "web", "beat", "valkey")),
@@ -158,7 +159,7 @@ FAULTS: tuple[Fault, ...] = (
     during("kill pool child", "any", _kill_pool_child),
     during("kill worker and its children", "queued", kill_worker),
     during("kill run.py and start again", "cloning", _kill_everything),
-    during("kill every process and start again", "cloning", kill_every_process),
+    during("kill every process and start again", "cloning", kill_every_process, noticed=True),
     during("stop and start again", "cloning", _restart),
     during("flush valkey", "any", _flush),
     during("postgres hangs for 20 s", "cloning", _hang_part("postgres", DATABASE_S), DATABASE_S),

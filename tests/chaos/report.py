@@ -23,6 +23,7 @@ class Report:
 
     def table(self, faults: Sequence[Fault]) -> str:
         """Return fault × count × detection × recovery, and the violations."""
+        told = {fault.name for fault in faults if fault.noticed}
         by_fault: dict[str, list[Hit]] = defaultdict(list)
         for hit in self.hits:
             by_fault[hit.fault].append(hit)
@@ -34,12 +35,13 @@ class Report:
             if name in missing:
                 lines.append(f"{name:<66}  not available: {missing[name]}")
                 continue
-            noticed, recovered = [h.detected_s for h in found], [h.recovered_s for h in found]
+            noticed = [h.detected_s for h in found if name in told]
+            recovered = [h.recovered_s for h in found]
             lines.append(f"{name:<66}{len(found):>5}{idle[name]:>5}{_span(noticed):>19}{_span(recovered):>21}")
-        return "\n".join([*lines, "", *self._totals(), *(f"  VIOLATION {v}" for v in self.violations)])
+        return "\n".join([*lines, "", *self._totals(told), *(f"  VIOLATION {v}" for v in self.violations)])
 
-    def _totals(self) -> list[str]:
-        detected = [h.detected_s for h in self.hits if h.detected_s is not None]
+    def _totals(self, told: set[str]) -> list[str]:
+        detected = [h.detected_s for h in self.hits if h.detected_s is not None and h.fault in told]
         recovered = [h.recovered_s for h in self.hits if h.recovered_s is not None]
         since_its_end = [max(h.recovered_s - h.lasts_s, 0.0) for h in self.hits if h.recovered_s is not None]
         seeds = ", ".join(map(str, self.seeds))

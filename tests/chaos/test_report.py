@@ -19,10 +19,11 @@ def test_hits_idle_faults_and_violations_of_all_seeds_are_counted(tmp_path: Path
 
 
 def test_the_table_tells_of_hits_of_idle_faults_and_of_what_cannot_be_had() -> None:
-    kill, stop, jump = (Fault(name, lambda _world: None) for name in ("kill it", "stop it", "jump"))
+    kill, stop, jump = (Fault(name, lambda _world: None, noticed=True) for name in ("kill it", "stop it", "jump"))
     table = Report([1, 2], 2, [*one(1, 1.0, 10.0).hits, *one(2, None, 20.0).hits], ["stop it"]).table([kill, stop, unavailable(jump, "no library")])
     rows = {line[:66].strip(): line[66:].split() for line in table.splitlines()}
     assert rows["kill it"] == ["2", "0", "1.0", "/", "1.0", "s", "10.0", "/", "20.0", "s"]
     assert rows["stop it"][:2] == ["0", "1"]
     assert rows["jump"] == ["not", "available:", "no", "library"]
+    assert "noticed: p95 1.0 s (1 hits)" in table
     assert "recovered: p95 20.0 s after the fault began, 18.0 s after it was over (2 hits)" in table
