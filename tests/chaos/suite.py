@@ -16,16 +16,16 @@ ACTIONS, STRIKES, MEDDLING = (2, 5), (1, 4), 0.2
 
 def run(world: World, rounds: int, seed: int, chosen: Sequence[Fault] = FAULTS, json: Path | None = None) -> Report:
     """Do so many rounds; a violation ends none of them."""
-    total, order = Report([seed]), []
+    total = Report([seed])
+    order: list[Fault] = []
     world.hire()
-    possible = [f for f in chosen if not f.missing]
     for number in range(1, rounds + 1):
         # Every fault has its turn before one comes again.
         turn: list[Fault] = []
         for _ in range(world.rng.randint(*STRIKES)):
-            order = order or world.rng.sample(possible, len(possible))
+            order = order or world.rng.sample(list(chosen), len(chosen))
             turn.append(order.pop())
-        part = one_round(world, number, seed, turn)
+        part = one_round(world, number, seed, [f for f in turn if not f.missing])
         write_round(json, seed, number, part)
         total.rounds += 1
         total.seconds += part.seconds
