@@ -54,7 +54,8 @@ class RunContext:
         self.state = StateServer(app, self.run_id, self.facts.workspace_id, self.fence, lambda: self.stop("fenced"))
         self._lines = 0
         self.done: set[str] = set()
-        self.unfinished: set[str] = set()  # slugs of VMs in the state that Terraform was killed over
+        # Slugs of VMs in the state that Terraform was killed over, or that it has taken over half-made; done ones are not.
+        self.unfinished: set[str] = set()
 
     @property
     def slugs(self) -> list[str]:

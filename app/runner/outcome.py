@@ -118,7 +118,9 @@ def _look(context: RunContext, known: Mapping[str, states.Instance], careful: bo
             if guest is None or not ours:
                 out[target.slug] = Seen(exists=False)
                 continue
-            complete = instance is not None and not instance.tainted and target.slug not in context.unfinished
+            # A good end leaves nothing unfinished; else only what Terraform said is done.
+            begun = careful and target.slug in context.unfinished - context.done
+            complete = instance is not None and not instance.tainted and not begun
             addresses = instance.addresses if instance else ()
             out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
         return out

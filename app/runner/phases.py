@@ -87,6 +87,7 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     if not found:
         outcome.nothing_to_do(context)
         return DONE
+    _expect(context, [(c.slug, c.action) for c in found])
     names = {t.slug: t.name for t in context.facts.servers}
     shown: dict[str, list[dict[str, object]]] = {}
     if context.facts.mode == ApplyMode.CONFIRM or any(c.action not in ("create",) for c in found):
@@ -128,6 +129,7 @@ def _apply_approved(context: RunContext, key: str, last: bool) -> str:
     if not patient(_inputs_stored(context)):
         raise RunFailed("plan_stale")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
+    _expect(context, [(events.slug_of(address) or address, action) for address, action in saved.changes])
     return _apply(context, f"apply-{key}", {events.slug_of(address) or address for address, _ in saved.changes}, last)
 
 
@@ -146,6 +148,12 @@ def _inputs_stored(context: RunContext) -> Callable[[UnitOfWork], bool]:
         return run.inputs is not None
 
     return work
+
+
+def _expect(context: RunContext, changes: Sequence[tuple[str, str]]) -> None:
+    """What a create has to change is half-made, although the state may have it whole: imported, or cleared of its taint."""
+    if context.facts.kind == RunKind.CREATE:
+        context.unfinished |= {slug for slug, action in changes if action != "create"}
 
 
 def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> str:

@@ -17,6 +17,8 @@ from tests.stack import ROOT, Stack, alive, eventually
 DISK_MIB, FULL_S, JUMP_S = 96, 8.0, 7200
 FULL = "full"  # the file that takes the room
 CLOCKS = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime", "/usr/lib64/faketime")
+# libfaketime refuses what Python's sleep asks of a monotonic clock that it leaves alone.
+SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select((), (), (), max(seconds, 0)) and None\n"
 NO_CLOCK = "libfaketime is not there: install Debian's libfaketime, or name its file in FAKETIME_LIB"
 
 
@@ -104,10 +106,12 @@ def _worker_beside(worker: int, clock: Path) -> "subprocess.Popen[bytes]":
     environ = dict(part.split("=", 1) for part in Path(f"/proc/{worker}/environ").read_text().split("\0") if "=" in part)
     argv = Path(f"/proc/{worker}/cmdline").read_text().rstrip("\0").split("\0")
     argv = [part.replace("terraform@", "clock@") for part in argv]
-    found = library()
+    found, mended = library(), clock.with_suffix(".d")
     assert found is not None
+    mended.mkdir(exist_ok=True)
+    (mended / "sitecustomize.py").write_text(SLEEP)
     # Only the wall clock jumps, as it does where somebody sets it; the file is read anew for each question.
-    faked = {"LD_PRELOAD": found, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    faked = {"PYTHONPATH": str(mended), "LD_PRELOAD": found, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with clock.with_suffix(".log").open("ab") as out:
         return subprocess.Popen(argv, cwd=ROOT, env=environ | faked, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
