@@ -30,7 +30,7 @@ CATALOGUE: tuple[Failure, ...] = (
     _row("storage_unknown", r"storage '(?P<storage>[^']+)' does not exist"),
     _row("storage_not_images", r"storage '(?P<storage>[^']+)' does not support vm images"),
     # Of this machine, as Go words it: path before reason.
-    _row("work_disk_full", r"(?:write|open|mkdir|create|rename|copy_file_range) /[^\n:]+: (?:no space left on device|disk quota exceeded|file too large)"),
+    _row("work_disk_full", r"(?:write|open|mkdir|create|rename|copy_file_range) [^\s:]+: (?:no space left on device|disk quota exceeded|file too large)"),
     _row("storage_no_space", r"(?:write to storage '(?P<storage>[^']+)': )?No space left on device"),
     _row("linked_clone_unsupported", r"Linked clone feature is not supported"),
     _row("node_offline", r"HTTP 595"),

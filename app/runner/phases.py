@@ -83,7 +83,10 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
         return _after(context, phase, code, applied=False)
     if context.reason:
         return _after(context, phase, -1, applied=False)
-    found = events.changes(context.events_of(phase))
+    said = context.events_of(phase)
+    if not events.whole(said):
+        raise RunFailed("plan_output_lost")
+    found = events.changes(said)
     if not found:
         outcome.nothing_to_do(context)
         return DONE
