@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 import redis
@@ -13,11 +14,20 @@ from tests.chaos.world import World
 from tests.stack import alive, children, processes
 
 HANG_S, BROKER_S, DATABASE_S = 60.0, 60.0, 20.0
+SOON_S, POLL_S = 2.0, 0.02
 
 
 # ---------------------------------------------------------------- processes of a run
 def _kill_below(name: str) -> Act:
-    return lambda world, run_id: world.kill(world.below(run_id).get(name))
+    def act(world: World, run_id: int) -> bool:
+        # A phase begins before its processes do.
+        end = time.monotonic() + SOON_S
+        while not (struck := world.kill(world.below(run_id).get(name))) and time.monotonic() < end:
+            time.sleep(POLL_S)
+        world.struck_at = time.time()
+        return struck
+
+    return act
 
 
 def kill_group(world: World, run_id: int) -> bool:

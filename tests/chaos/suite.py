@@ -52,7 +52,9 @@ def one_round(world: World, number: int, seed: int, turn: Sequence[Fault]) -> Re
             said.append(driver.meddle(world, hit.run_id))
     former = world.judged
     unsettled = settle(world)
-    found = [*world.complaints, *(unsettled or invariants.violations(world))]
+    # What stays untrue is told of once.
+    found = [v for v in [*world.complaints, *(unsettled or invariants.violations(world))] if v not in world.told]
+    world.told.update(found)
     world.complaints.clear()
     measure(world, part.hits)
     part.violations, part.seconds = [f"round {number}: {v}" for v in found], time.monotonic() - began

@@ -44,6 +44,7 @@ class World:
     tampered: set[int] = field(default_factory=set)  # VMIDs of ours that somebody changed behind our back
     undo: list[Callable[[], object]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)  # what drivers and faults found untrue on their way
+    told: set[str] = field(default_factory=set)  # violations that were reported
     struck_at: float = 0.0
     number: int = 0
     judged: int = 0  # the newest run that the checks have seen ended
