@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 
 ROUNDS ?= 40
 SEED ?=
+CHAOS_ARGS ?=
 
 .PHONY: help run setup setup-dev test lint bench chaos screenshots lock clean
 
@@ -30,8 +31,8 @@ lint: setup-dev ## ruff, mypy, import-linter, templates
 bench: setup-dev ## figures, with no judgement
 	@$(PY) -m tests.bench
 
-chaos: setup-dev ## faults in the middle of everything, then what must be true: ROUNDS=40 SEED=7
-	@$(PY) -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+chaos: setup-dev ## faults in the middle of everything, then what must be true: ROUNDS=40 SEED=7 CHAOS_ARGS='--json FILE'
+	@$(PY) -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
 screenshots: setup-dev ## pictures of the pages into docs/screenshots
 	@$(PY) -m scripts.screenshots

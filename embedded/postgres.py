@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedded.process import NOBODY, StartError, in_child, package_directory, start_time, tail, wait_gone
+from embedded.process import NOBODY, StartError, in_child, package_directory, start_time, tail, wait_gone, wait_reaped
 
 INITDB_TIMEOUT_S = 120
 USER = "app"
@@ -189,3 +189,6 @@ def _wait_for_predecessor(data: Path, timeout_s: float = 15) -> None:
         return
     if began is not None and name == "postgres" and not wait_gone(pid, began, timeout_s):
         raise StartError(f"another PostgreSQL (process {pid}) still uses {data}: stop it, or choose another DATA_DIR")
+    if name == "postgres":
+        # PostgreSQL takes a zombie that holds the number in its lock file for a server that runs.
+        wait_reaped(pid, timeout_s)

@@ -96,6 +96,16 @@ def wait_gone(pid: int, began: int, timeout_s: float) -> bool:
     return True
 
 
+def wait_reaped(pid: int, timeout_s: float) -> bool:
+    """Wait until a process that has ended is no zombie any more either; False when time ran out."""
+    end = time.monotonic() + timeout_s
+    while Path(f"/proc/{pid}").exists() and start_time(pid) is None:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def tail(path: Path, size: int = 800) -> str:
     """The last part of a log file."""
     try:

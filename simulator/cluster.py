@@ -48,7 +48,7 @@ class Simulator(Control, Seeds, State, Snapshots, Tasks, Backups, Moves, Config,
         self.spec, self.folder, self.started = spec, folder, time.time() - UP_SINCE_DAYS * 86400
         self.vms, self.cluster_name = Guests(), spec["cluster"]
         self.cloning, self.aborted, self.running_tasks = collections.Counter(), set(), set()
-        self.faults, self.locked_here = dict(NO_FAULTS), set()
+        self.faults, self.locked_here, self.swallowed = dict(NO_FAULTS), set(), []
         self.set_pace(1.0, None, 0)
         self.nodes = {node["name"]: {"online": True, **node} for node in spec["nodes"]}
         self.storages = {

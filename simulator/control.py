@@ -8,17 +8,20 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-from fakepve.qemu import drives_of
+from fakepve.qemu import drives_of, volume_ref
+from fakepve.server import error
 
 from simulator.base import GIB, Base, Fields
 from simulator.state import facts_of
 
 NO_FAULTS: Fields = {"latency": 0.0, "jitter": 0.0, "drop_rate": 0.0, "hang_rate": 0.0, "hang_secs": 120.0}
 FOREIGN_GIB = 8
+BEFORE, AFTER = "before", "after"
 
 
 class Control(Base):
@@ -28,6 +31,9 @@ class Control(Base):
     first_pace: tuple[float, float | None, int]
     locked_here: set[int]
     opening: "asyncio.Task[None] | None" = None
+    hold: Fields | None = None
+    held: "tuple[Fields, asyncio.Event] | None" = None
+    swallowed: "list[Fields]"
 
     def control_app(self) -> web.Application:
         """Return the application of the control port."""
@@ -73,6 +79,51 @@ class Control(Base):
     async def _open_later(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self.open_port()
+
+    async def op_swallow(self, a: Fields) -> None:
+        """Do what requests whose path ends with `suffix` ask for, and answer with an error all the same, `times` times."""
+        status, message = int(a.get("status", 502)), str(a.get("message", "Bad Gateway"))
+        self.swallowed.append({**a, "status": status, "message": message, "times": int(a.get("times", 1))})
+
+    async def op_hold(self, a: Fields) -> None:
+        """Keep the next request whose path ends with `suffix`, `before` it is done or `after` it, until it is let go."""
+        if a["stage"] not in (BEFORE, AFTER):
+            raise ValueError(f"no stage {a['stage']}")
+        await self.op_let_go({})
+        self.hold = {"method": a["method"], "suffix": a["suffix"], "stage": a["stage"]}
+
+    async def op_held(self, _a: Fields) -> Fields | None:
+        """Tell which request is kept now: its path and, for a clone, the new VMID."""
+        return self.held[0] if self.held else None
+
+    async def op_let_go(self, _a: Fields) -> None:
+        """Keep nothing any more."""
+        self.hold = None
+        if self.held is not None:
+            self.held[1].set()
+            self.held = None
+
+    async def _keep(self, request: web.Request, stage: str, body: bytes) -> None:
+        if self.hold is None or self.hold["stage"] != stage or not _matches(request, self.hold):
+            return
+        self.hold, gate = None, asyncio.Event()
+        found = re.search(rb"newid\D{1,4}(\d+)", body) or re.search(rb"/qemu/(\d+)", request.path.encode())
+        self.held = ({"path": request.path, "vmid": int(found[1]) if found else None}, gate)
+        await gate.wait()
+
+    async def _answer(
+        self, request: web.Request, handler: Any, generic: Any, path_node: str | None
+    ) -> web.StreamResponse:
+        body = self.requests[-1][2] if self.requests and self.hold else b""
+        await self._keep(request, BEFORE, body)
+        answer: web.StreamResponse = await super()._answer(request, handler, generic, path_node)
+        await self._keep(request, AFTER, body)
+        for rule in self.swallowed:
+            if rule["times"] > 0 and _matches(request, rule):
+                rule["times"] -= 1
+                refusal: web.Response = error(rule["status"], rule["message"])
+                return refusal
+        return answer
 
     @web.middleware
     async def _middleware(
@@ -127,6 +178,8 @@ class Control(Base):
     async def op_reset(self, _a: Fields) -> None:
         """Take back every fault, and time to the start's; guests stay as they are."""
         self.failures.clear()
+        self.swallowed.clear()
+        await self.op_let_go({})
         self.faults.update(NO_FAULTS)
         self.quorate = True
         self.time_scale, self.clone_seconds, self.clone_limit = self.first_pace
@@ -163,6 +216,18 @@ class Control(Base):
         """Remove a guest and its disks."""
         self.discard(self._guest(a))
 
+    async def op_move(self, a: Fields) -> None:
+        """Move a guest to another node at once, local disks with it, as if somebody had migrated it."""
+        vm = self._guest(a)
+        if a["node"] not in self.nodes:
+            raise KeyError(f"no node {a['node']}")
+        if a["node"] == vm.node:
+            raise ValueError(f"guest {vm.vmid} is there")
+        vm.node = a["node"]
+        for key, volume, _props in drives_of(vm.config):
+            if not self.storages[volume_ref(volume)[0]].get("shared"):
+                self._qm_free(self.relocate(vm, key, volume_ref(volume)[0]))
+
     async def op_create_foreign(self, a: Fields) -> None:
         """Add a guest of somebody else's, or a template; `config` values are added to a small guest's."""
         vmid = int(a["vmid"])
@@ -193,3 +258,7 @@ class Control(Base):
         disks = {volume: (self._qm_volume(volume) or {}).get("size") for _key, volume, _props in drives_of(vm.config)}
         facts = [vm.vmid, vm.name, vm.config, vm.pending, vm.status, vm.node, vm.lock, sorted(vm.snapshots), disks]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _matches(request: web.Request, rule: Fields) -> bool:
+    return request.method == rule["method"] and request.path.rstrip("/").endswith(str(rule["suffix"]))

@@ -48,6 +48,8 @@ CATALOGUE: tuple[Failure, ...] = (
     _row("node_unknown", R.OTHER_NODE, r"no such cluster node '(?P<node>[^']+)'|hostname lookup '(?P<node2>[^']+)' failed"),
     _row("storage_unknown", R.OTHER_STORAGE, r"storage '(?P<storage>[^']+)' does not exist"),
     _row("storage_not_images", R.OTHER_STORAGE, r"storage '(?P<storage>[^']+)' does not support vm images"),
+    # Of this machine, as Go words it: path before reason.
+    _row("work_disk_full", R.RETRY, r"(?:write|open|mkdir|create|rename|copy_file_range) [^\s:]+: (?:no space left on device|disk quota exceeded|file too large)"),
     _row("storage_no_space", R.OTHER_STORAGE, r"(?:write to storage '(?P<storage>[^']+)': )?No space left on device"),
     _row("linked_clone_unsupported", R.OTHER_TEMPLATE, r"Linked clone feature is not supported"),
     _row("node_offline", R.OTHER_NODE, r"HTTP 595"),

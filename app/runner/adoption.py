@@ -91,6 +91,7 @@ def adopt(context: RunContext, phase: str, settle: bool = True) -> list[str]:
                 adopted.append(target.name)
             elif guest is not None and instance is not None and instance.tainted:
                 context.run_terraform(command.untaint(target.slug), f"{phase}-untaint-{target.vmid}", log=False)
+                context.unfinished.add(target.slug)
                 adopted.append(target.name)
     workdir.write_imports(context.folder, blocks)
     if adopted:

@@ -59,7 +59,8 @@ class RunContext:
         self._lines = 0
         self.begun: set[str] = set()  # slugs that Terraform works on or has finished
         self.done: set[str] = set()
-        self.unfinished: set[str] = set()  # slugs of VMs in the state that Terraform was killed over
+        # Slugs of VMs in the state that Terraform was killed over, or that it has taken over half-made; done ones are not.
+        self.unfinished: set[str] = set()
 
     @property
     def slugs(self) -> list[str]:

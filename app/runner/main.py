@@ -4,6 +4,8 @@
                                                      └─ keeper (single-threaded) ── terraform ── provider
 """
 
+import errno
+
 from flask import Flask
 
 from app.adapters.terraform.process import KeeperGone
@@ -19,6 +21,7 @@ from app.services import forked, run_execution, run_facts, run_results, workspac
 from app.services.run_execution import Claim
 
 log = get_logger(__name__)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(app: Flask, claim: Claim) -> None:
@@ -110,6 +113,8 @@ def _failure(exc: Exception) -> outcome.Failure:
         return outcome.Failure(exc.code_, exc.args_, exc.detail)
     if isinstance(exc, AppError):
         return outcome.Failure(exc.code, exc.args_, exc.detail)
+    if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
+        return outcome.Failure("work_disk_full", {}, str(exc))
     return outcome.Failure("internal_error", {}, type(exc).__name__)
 
 

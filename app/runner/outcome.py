@@ -42,8 +42,9 @@ def applied(context: RunContext) -> None:
 
 
 def nothing_to_do(context: RunContext) -> None:
-    """The plan is empty: what was asked for is there. After a resume that is a good end of the apply."""
-    state = RunState.APPLIED if context.facts.applying else RunState.PLANNED_AND_FINISHED
+    """The plan is empty: what was asked for is there. Once the apply has begun that is its good end, whoever began it."""
+    now = patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence).state)
+    state = RunState.APPLIED if now == RunState.APPLYING else RunState.PLANNED_AND_FINISHED
     _end(context, state, _seen(context, careful=False))
 
 
@@ -128,7 +129,9 @@ def _look(context: RunContext, known: Mapping[str, states.Instance], careful: bo
             if guest is None or not ours:
                 out[target.slug] = Seen(exists=False)
                 continue
-            complete = instance is not None and not instance.tainted and target.slug not in context.unfinished
+            # A good end leaves nothing unfinished; else only what Terraform said is done.
+            begun = careful and target.slug in context.unfinished - context.done
+            complete = instance is not None and not instance.tainted and not begun
             addresses = instance.addresses if instance else ()
             out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
         return out

@@ -114,10 +114,14 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
         return _after(context, phase, code, applied=False)
     if context.reason:
         return _after(context, phase, -1, applied=False)
-    found = events.changes(context.events_of(phase))
+    said = context.events_of(phase)
+    if not events.whole(said):
+        raise RunFailed("plan_output_lost")
+    found = events.changes(said)
     if not found:
         outcome.nothing_to_do(context)
         return DONE
+    _expect(context, [(c.slug, c.action) for c in found])
     names = {t.slug: t.name for t in context.facts.servers}
     shown: dict[str, list[dict[str, object]]] = {}
     waits = approval.stops(context.facts.policy, context.facts.kind, [c.action for c in found])
@@ -169,7 +173,14 @@ def _apply_approved(context: RunContext, saved: PlanFile, key: str, last: bool) 
     if hashlib.sha256(saved.body).hexdigest() != saved.sha256:
         raise RunFailed("plan_changed")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
+    _expect(context, [(change.slug, change.action) for change in saved.changes])
     return _apply(context, f"apply-{key}", {change.slug for change in saved.changes}, last)
+
+
+def _expect(context: RunContext, changes: Sequence[tuple[str, str]]) -> None:
+    """What a create has to change is half-made, although the state may have it whole: imported, or cleared of its taint."""
+    if context.facts.kind == RunKind.CREATE:
+        context.unfinished |= {slug for slug, action in changes if action != "create"}
 
 
 def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> str:

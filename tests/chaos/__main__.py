@@ -4,8 +4,11 @@ import argparse
 import random
 import secrets
 import sys
+from pathlib import Path
 
 from tests.chaos.faults import FAULTS
+from tests.chaos.faults_surroundings import small_disk
+from tests.chaos.report import Report, summed
 from tests.chaos.suite import run
 from tests.chaos.world import World
 from tests.stack import running
@@ -14,19 +17,28 @@ CLONE_S = "2"
 
 
 def main() -> int:
-    """Run the suite; 1 when something was violated."""
+    """Run the suite, or add up what several runs of it wrote; 1 when something was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--fault", action="append", default=[], help="only faults whose name has this text")
+    parser.add_argument("--json", type=Path, default=None, help="add a line for each hit to this file")
+    parser.add_argument("--sum", type=Path, nargs="+", default=[], metavar="FILE", help="print the table over what --json wrote, and do nothing else")
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else secrets.randbelow(1_000_000)
-    chosen = [f for f in FAULTS if not args.fault or any(text in f.name for text in args.fault)]
-    print(f"seed {seed}, {args.rounds} rounds, {len(chosen)} faults", flush=True)
-    with running(SIM_CLONE_SECONDS=CLONE_S) as stack:
-        report = run(World(stack, random.Random(seed)), args.rounds, seed, chosen)  # noqa: S311 - repeatable, not secret
-    print(report.table(), flush=True)
+    if args.sum:
+        report = summed(args.sum)
+    else:
+        report = suite(args.seed if args.seed is not None else secrets.randbelow(1_000_000), args.rounds, args.fault, args.json)
+    print(report.table(FAULTS), flush=True)
     return 1 if report.violations else 0
+
+
+def suite(seed: int, rounds: int, texts: list[str], json: Path | None) -> Report:
+    """Run so many rounds on an instance of its own."""
+    chosen = [f for f in FAULTS if not texts or any(text in f.name for text in texts)]
+    print(f"seed {seed}, {rounds} rounds, {len(chosen)} faults", flush=True)
+    with running(SIM_CLONE_SECONDS=CLONE_S) as stack, small_disk(stack):
+        return run(World(stack, random.Random(seed)), rounds, seed, chosen, json)  # noqa: S311 - repeatable, not secret
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What people do: requests of every kind, chosen by the seed, repeated with their key until somebody answers."""
 
+import threading
 import time
 import urllib.error
+from collections.abc import Sequence
 from http.client import HTTPException
 from typing import Any
 
@@ -9,21 +11,26 @@ from tests.chaos.world import Accepted, World
 from tests.stack import Answer, Api
 
 PATIENCE_S = 150.0
+LOST_ANSWERS = 0.1
 TEMPLATES = ("ubuntu-24.04", "debian-12", "rocky-9")
-OPERATIONS = ("create", "create", "create", "batch", "batch", "change", "change", "delete", "power", "power", "snapshot", "cancel", "decide")
+OPERATIONS = ("create", "create", "create", "batch", "batch", "change", "change", "delete", "power", "power", "snapshot", "cancel", "decide", "decide", "retry")
 
 
 class NobodyAnswers(Exception):  # noqa: N818
     """A request got no answer within the patience of its sender."""
 
 
-def ask(world: World, who: Api, method: str, path: str, body: Any = None) -> Answer:
-    """Send a request with a key of its own, and again while nobody answers or the answer is that nobody can."""
-    headers = {"Idempotency-Key": f"chaos-{world.rng.getrandbits(64):x}"}
+def new_key(world: World) -> str:
+    """Return an idempotency key that nobody has used."""
+    return f"chaos-{world.rng.getrandbits(64):x}"
+
+
+def send(who: Api, method: str, path: str, body: Any, key: str) -> Answer:
+    """Send a request, and again with the same key while nobody answers or the answer is that nobody can."""
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            answer = who.call(method, path, body, headers, timeout_s=15)
+            answer = who.call(method, path, body, {"Idempotency-Key": key}, timeout_s=15)
             # Only the cluster knows its snapshots: that it does not answer is an answer.
             if answer.status < 500 or "cluster_away" in answer.text:
                 return answer
@@ -35,6 +42,41 @@ def ask(world: World, who: Api, method: str, path: str, body: Any = None) -> Ans
         time.sleep(0.2)
 
 
+def ask(world: World, who: Api, method: str, path: str, body: Any = None) -> Answer:
+    """Send a request with a key of its own; sometimes its answer is lost, and the same key must bring the same one."""
+    key = new_key(world)
+    answer = send(who, method, path, body, key)
+    # A decision takes no key: made twice, it is refused the second time, and nothing is done twice.
+    keyed = path.startswith("/api/servers") or path.endswith("/retry")
+    if answer.status == 202 and keyed and world.rng.random() < LOST_ANSWERS:
+        again = send(who, method, path, body, key)
+        if (again.status, again.json) != (answer.status, answer.json):
+            world.complaints.append(f"{method} {path} was answered {answer.text[:200]}, then with the same key {again.status} {again.text[:200]}")
+    return answer
+
+
+class Asking:
+    """A request that waits for its answer while something else is done."""
+
+    def __init__(self, who: Api, method: str, path: str, body: Any, key: str) -> None:
+        self._found: Answer | Exception | None = None
+        self._thread = threading.Thread(target=self._work, args=(who, method, path, body, key))
+        self._thread.start()
+
+    def _work(self, *request: Any) -> None:
+        try:
+            self._found = send(*request)
+        except Exception as exc:  # noqa: BLE001 - told to who waits
+            self._found = exc
+
+    def answer(self) -> Answer:
+        """Wait for the answer. Raises what asking raised."""
+        self._thread.join()
+        if isinstance(self._found, Answer):
+            return self._found
+        raise self._found or NobodyAnswers("the request was not sent")
+
+
 def act(world: World) -> str:
     """Do one thing; returns what."""
     name = world.rng.choice(OPERATIONS)
@@ -42,7 +84,8 @@ def act(world: World) -> str:
     return f"{who} {_OPERATIONS[name](world, who)}"
 
 
-def _note(world: World, who: str, kind: str, answer: Answer, names: list[str]) -> str:
+def note(world: World, who: str, kind: str, answer: Answer, names: list[str]) -> str:
+    """Remember a request that was accepted; returns what to say of it."""
     if answer.status == 202:
         body = answer.json
         for task_id in body.get("task_ids") or [body["task_id"]]:
@@ -56,14 +99,14 @@ def _servers(world: World, who: str, *statuses: str) -> list[str]:
     return sorted(mine)
 
 
-def create(world: World, who: str, count: int = 1) -> str:
-    """Ask for new servers."""
+def create(world: World, who: str, count: int = 1, *, confirm: bool | None = None) -> str:
+    """Ask for new servers; `confirm`: to see the plan first, by default now and then."""
     name = world.new_name()
     body: dict[str, Any] = {"name": name, "template": world.rng.choice(TEMPLATES), "memory_mib": 1024, "count": count}
-    if world.rng.random() < 0.25:
+    if world.rng.random() < 0.25 if confirm is None else confirm:
         body["apply"] = "confirm"
     answer = ask(world, world.people[who], "POST", "/api/servers/async", body)
-    return _note(world, who, "create", answer, answer.json.get("servers", [name]))
+    return note(world, who, "create", answer, answer.json.get("servers", [name]))
 
 
 def batch(world: World, who: str) -> str:
@@ -78,7 +121,7 @@ def change(world: World, who: str) -> str:
         return create(world, who)
     name = world.rng.choice(names)
     body = world.rng.choice(({"tags": [f"t{world.number}"]}, {"cores": world.rng.randint(1, 3)}, {"description": f"seen {world.number}"}, {"memory_mib": 1536}))
-    return _note(world, who, "change", ask(world, world.people[who], "PATCH", f"/api/servers/{name}", body), [name])
+    return note(world, who, "change", ask(world, world.people[who], "PATCH", f"/api/servers/{name}", body), [name])
 
 
 def delete(world: World, who: str) -> str:
@@ -87,7 +130,7 @@ def delete(world: World, who: str) -> str:
     if len(names) < 2:
         return create(world, who)
     name = world.rng.choice(names)
-    return _note(world, who, "delete", ask(world, world.people[who], "DELETE", f"/api/servers/{name}", {"confirm": name}), [name])
+    return note(world, who, "delete", ask(world, world.people[who], "DELETE", f"/api/servers/{name}", {"confirm": name}), [name])
 
 
 def power(world: World, who: str) -> str:
@@ -98,7 +141,7 @@ def power(world: World, who: str) -> str:
     chosen = sorted(world.rng.sample(names, min(len(names), world.rng.randint(1, 3))))
     action = world.rng.choice(("start", "stop", "shutdown", "reboot", "reset"))
     answer = ask(world, world.people[who], "POST", "/api/servers/bulk_action/async", {"names": chosen, "action": action})
-    return _note(world, who, action, answer, chosen)
+    return note(world, who, action, answer, chosen)
 
 
 def snapshot(world: World, who: str) -> str:
@@ -117,7 +160,7 @@ def snapshot(world: World, who: str) -> str:
     else:
         path += "/" + world.rng.choice(there)
         method, path = ("DELETE", path) if what == "snapshot_delete" else ("POST", path + "/rollback")
-    return _note(world, who, what, ask(world, world.people[who], method, path, body), [name])
+    return note(world, who, what, ask(world, world.people[who], method, path, body), [name])
 
 
 def cancel(world: World, who: str) -> str:
@@ -133,12 +176,40 @@ def cancel(world: World, who: str) -> str:
 
 
 def decide(world: World, who: str) -> str:
-    """Apply or discard a plan that waits."""
+    """Apply or discard a plan that waits; now and then two people at once, with different minds."""
     runs = ask(world, world.people["olga"], "GET", "/api/runs?state=planned").json["items"]
     if not runs:
         return batch(world, who)
-    run_id, verb = world.rng.choice(sorted(r["id"] for r in runs)), world.rng.choice(("apply", "apply", "discard"))
-    return f"{verb} run {run_id}: {ask(world, world.people['olga'], 'POST', f'/api/runs/{run_id}/{verb}', {}).status}"
+    run_id = world.rng.choice(sorted(r["id"] for r in runs))
+    verbs = world.rng.choice((("apply",), ("apply",), ("discard",), ("apply", "discard"), ("apply", "cancel")))
+    return f"{' and '.join(verbs)} run {run_id}: {at_once(world, run_id, verbs)}"
 
 
-_OPERATIONS = {"create": create, "batch": batch, "change": change, "delete": delete, "power": power, "snapshot": snapshot, "cancel": cancel, "decide": decide}
+def at_once(world: World, run_id: int, verbs: Sequence[str]) -> str:
+    """Do all of this with one run at the same time, each by somebody else; returns the answers."""
+    asked = [
+        Asking(world.people[who], "POST", f"/api/runs/{run_id}/{verb}", {}, new_key(world)) for who, verb in zip(("olga", "admin"), verbs, strict=False)
+    ]
+    return ", ".join(str(a.answer().status) for a in asked)
+
+
+def retry(world: World, who: str) -> str:
+    """Ask once more for what a run was asked for that failed, was canceled or discarded."""
+    runs = [r for state in ("errored", "canceled", "discarded") for r in ask(world, world.people[who], "GET", f"/api/runs?state={state}").json["items"]]
+    chosen = sorted(r["id"] for r in runs if r["kind"] != "create") or sorted(r["id"] for r in runs)
+    if not chosen:
+        return change(world, who)
+    run_id = world.rng.choice(chosen[-5:])
+    names = next(r["servers"] for r in runs if r["id"] == run_id)
+    return note(world, who, f"retry of run {run_id}", ask(world, world.people[who], "POST", f"/api/runs/{run_id}/retry", {}), names)
+
+
+def meddle(world: World, run_id: int) -> str:
+    """Decide on a run, cancel or stop it right after something has gone wrong with it."""
+    verbs = world.rng.choice((("cancel",), ("cancel", "stop"), ("stop",), ("apply",), ("apply", "cancel"), ("discard",)))
+    return f"meanwhile {' and '.join(verbs)} run {run_id}: {at_once(world, run_id, verbs)}"
+
+
+_OPERATIONS = {
+    "create": create, "batch": batch, "change": change, "delete": delete, "power": power, "snapshot": snapshot, "cancel": cancel, "decide": decide, "retry": retry,
+}  # fmt: skip

@@ -13,6 +13,7 @@ from tests.stack import ROOT, eventually, processes
 
 FINAL = "('applied', 'planned_and_finished', 'errored', 'canceled', 'discarded')"
 REPLANNED = 3  # workspaces a round
+OUR_OWN = ("internal_error", "run_state_conflict", "state_refused", "state_malformed", "plan_changed", "server_gone", "former_terraform_hangs", "import_failed")
 RUN_PROCESSES = ("terraform", "terraform-provider")
 Check = Callable[[World, dict[int, dict[str, Any]]], Iterator[str]]
 
@@ -126,6 +127,14 @@ def each_run_ended_once_and_told_each_once(world: World, _vms: dict[int, dict[st
         yield f"the requester of run {run_id} was told {count} times"
 
 
+def no_run_fails_of_itself(world: World, _vms: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """Whatever happens to a run, the reason it ends with is never a fault of the product's own."""
+    codes = ", ".join(f"'{code}'" for code in OUR_OWN)
+    for run_id, code, detail in world.sql(f"select id, error->>'code', error->>'detail' from run where id > {world.judged} and state = 'errored' and error->>'code' in ({codes})"):
+        yield f"run {run_id} ended with {code}: {(detail or '')[:200]}"
+    world.judged = world.newest_run()
+
+
 def logs_have_no_hole(world: World, _vms: dict[int, dict[str, Any]]) -> Iterator[str]:
     """The pieces of each log lie one behind the other, and nothing of Terraform's output is there twice."""
     yield from (
@@ -186,7 +195,7 @@ def no_process_is_left_over(world: World, _vms: dict[int, dict[str, Any]]) -> It
 
 CHECKS: tuple[Check, ...] = (
     accepted_requests_have_ended, ours_are_there_once_and_nothing_else, rows_and_proxmox_agree, foreign_guests_are_untouched,
-    applied_runs_made_what_they_planned, nothing_is_held_by_nobody, each_run_ended_once_and_told_each_once, logs_have_no_hole,
+    applied_runs_made_what_they_planned, nothing_is_held_by_nobody, each_run_ended_once_and_told_each_once, no_run_fails_of_itself, logs_have_no_hole,
     a_new_plan_changes_nothing, no_process_is_left_over,
 )  # fmt: skip
 

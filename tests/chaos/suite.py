@@ -1,75 +1,67 @@
-"""Rounds of requests and faults, and the table of what came of them."""
+"""Rounds of requests and faults."""
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 
-from tests.bench.stats import percentile
-from tests.chaos import driver, faults, invariants
-from tests.chaos.faults import FAULTS, Fault, Hit
+from tests.chaos import driver, fault, invariants
+from tests.chaos.fault import Fault
+from tests.chaos.faults import FAULTS
+from tests.chaos.report import Report, write_round
 from tests.chaos.settle import measure, settle
 from tests.chaos.world import World
 
-ACTIONS, STRIKES = (2, 5), (1, 3)
+ACTIONS, STRIKES, MEDDLING = (2, 5), (1, 4), 0.2
 
 
-@dataclass
-class Report:
-    """What a suite found."""
-
-    seed: int
-    hits: list[Hit] = field(default_factory=list)
-    idle: list[str] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def table(self) -> str:
-        """Return fault × count × detection × recovery, and the violations."""
-        by_fault: dict[str, list[Hit]] = defaultdict(list)
-        for hit in self.hits:
-            by_fault[hit.fault].append(hit)
-        lines = [f"{'fault':<48}{'hits':>5}{'noticed p50 / max':>20}{'recovered p50 / max':>22}"]
-        for fault in FAULTS:
-            found = by_fault.get(fault.name, [])
-            lines.append(f"{fault.name:<48}{len(found):>5}{_span([h.detected_s for h in found]):>20}{_span([h.recovered_s for h in found]):>22}")
-        lines.append(f"\nseed {self.seed}: {len(self.hits)} faults, {len(self.idle)} that met nothing, {len(self.violations)} violations, {self.seconds:.0f} s")
-        return "\n".join([*lines, *(f"  VIOLATION {v}" for v in self.violations)])
-
-
-def _span(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    return f"{percentile(known, 0.5):.1f} / {max(known):.1f} s" if known else "–"
-
-
-def run(world: World, rounds: int, seed: int, chosen: Sequence[Fault] = FAULTS) -> Report:
+def run(world: World, rounds: int, seed: int, chosen: Sequence[Fault] = FAULTS, json: Path | None = None) -> Report:
     """Do so many rounds; a violation ends none of them."""
-    report, began = Report(seed), time.monotonic()
-    world.hire()
+    total = Report([seed])
     order: list[Fault] = []
+    world.hire()
     for number in range(1, rounds + 1):
-        said: list[str] = []
-        hits: list[Hit] = []
+        # Every fault has its turn before one comes again.
+        turn: list[Fault] = []
         for _ in range(world.rng.randint(*STRIKES)):
-            for _ in range(world.rng.randint(*ACTIONS)):
-                said.append(driver.act(world))
-            # Every fault has its turn before one comes again.
             order = order or world.rng.sample(list(chosen), len(chosen))
-            fault = order.pop()
-            hit = faults.strike(world, fault)
-            said.append(f"{'STRUCK' if hit else 'met nothing'}: {fault.name}" + (f" (run {hit.run_id})" if hit else ""))
-            if hit:
-                hits.append(hit)
-            else:
-                report.idle.append(fault.name)
-        found = settle(world) or invariants.violations(world)
-        measure(world, hits)
-        report.hits += hits
-        report.violations += [f"round {number}: {v}" for v in found]
-        print(f"round {number}: {'; '.join(h.fault for h in hits) or 'no fault'}: {'ok' if not found else 'VIOLATED'}", flush=True)
-        if found:
-            print("\n".join([*(f"    {line}" for line in said), *(f"    VIOLATION {v}" for v in found)]), flush=True)
-            for hit in hits:
-                print(f"    run {hit.run_id}, struck at {time.strftime('%H:%M:%S', time.gmtime(hit.at))}\n{invariants.story(world, hit.run_id)}", flush=True)
-    report.seconds = time.monotonic() - began
-    return report
+            turn.append(order.pop())
+        part = one_round(world, number, seed, [f for f in turn if not f.missing])
+        write_round(json, seed, number, part)
+        total.rounds += 1
+        total.seconds += part.seconds
+        total.hits += part.hits
+        total.idle += part.idle
+        total.violations += part.violations
+    return total
+
+
+def one_round(world: World, number: int, seed: int, turn: Sequence[Fault]) -> Report:
+    """Requests and faults, then quiet, then the checks."""
+    part, began = Report([seed], 1), time.monotonic()
+    said: list[str] = []
+    for wanted in turn:
+        for _ in range(world.rng.randint(*ACTIONS)):
+            said.append(driver.act(world))
+        hit = fault.strike(world, wanted)
+        said.append(f"{'STRUCK' if hit else 'met nothing'}: {wanted.name}" + (f" (run {hit.run_id})" if hit else ""))
+        if hit is None:
+            part.idle.append(wanted.name)
+            continue
+        part.hits.append(hit)
+        if world.rng.random() < MEDDLING:
+            said.append(driver.meddle(world, hit.run_id))
+    former = world.judged
+    unsettled = settle(world)
+    # What stays untrue is told of once.
+    found = [v for v in [*world.complaints, *(unsettled or invariants.violations(world))] if v not in world.told]
+    world.told.update(found)
+    world.complaints.clear()
+    measure(world, part.hits)
+    part.violations, part.seconds = [f"round {number}: {v}" for v in found], time.monotonic() - began
+    ended = "".join(f", {count} {what}" for what, count in world.sql(f"select coalesce(error->>'code', state), count(*) from run where id > {former} group by 1 order by 1"))
+    print(f"round {number}: {'; '.join(h.fault for h in part.hits) or 'no fault'}: {'ok' if not found else 'VIOLATED'} ({part.seconds:.0f} s{ended})", flush=True)
+    if found:
+        print("\n".join([*(f"    {line}" for line in said), *(f"    VIOLATION {v}" for v in found)]), flush=True)
+        for hit in part.hits:
+            print(f"    run {hit.run_id}, struck at {time.strftime('%H:%M:%S', time.gmtime(hit.at))}\n{invariants.story(world, hit.run_id)}", flush=True)
+    return part

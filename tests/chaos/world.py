@@ -1,16 +1,19 @@
 """The instance under test, and what a round needs to know about it: processes, phases, people."""
 
 import contextlib
+import json
 import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
 
+from tests.chaos import points
 from tests.stack import Api, Stack, alive, children
 
 OPEN = "('pending', 'plan_queued', 'planning', 'planned', 'apply_queued', 'applying')"
@@ -39,8 +42,12 @@ class World:
     accepted: list[Accepted] = field(default_factory=list)
     foreign: dict[int, str] = field(default_factory=dict)  # VMID → digest
     tampered: set[int] = field(default_factory=set)  # VMIDs of ours that somebody changed behind our back
-    undo: list[Callable[[], None]] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # what drivers and faults found untrue on their way
+    told: set[str] = field(default_factory=set)  # violations that were reported
+    struck_at: float = 0.0
     number: int = 0
+    judged: int = 0  # the newest run that the checks have seen ended
 
     def hire(self) -> None:
         """Make the users, and remember the guests that are not ours."""
@@ -49,6 +56,7 @@ class World:
             self.people[name] = self.stack.user(name, role)[0]
         for vmid in self.stack.vms():
             self.keep_foreign(vmid)
+        points.install(self.stack)
 
     def keep_foreign(self, vmid: int) -> None:
         """From now on this guest must not change in any way."""
@@ -69,6 +77,20 @@ class World:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
+
+    def write(self, text: str) -> None:
+        """Change the database as time or a person would."""
+        with contextlib.closing(points.connect(self.stack)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(text)
+
+    def newest_run(self) -> int:
+        """Return the id of the newest run, 0 when there is none."""
+        return int(self.sql("select coalesce(max(id), 0) from run")[0][0])
+
+    def run_of(self, vmid: int) -> int | None:
+        """Return the run that works on the server with this VMID now."""
+        rows = self.sql(f"select busy_run_id from server where vmid = {vmid} and deleted_at is null and busy_run_id is not null")
+        return int(rows[0][0]) if rows else None
 
     def await_run(self, phase: str, limit_s: float = 15.0) -> int | None:
         """Return a run that is in the phase now; None when none comes to it in time.
@@ -113,8 +135,9 @@ class World:
 
     def pid(self, part: str) -> int | None:
         """Return the pid of a part of the instance; None when it does not run."""
-        pid = self.stack.info["pids"].get(part)
-        return int(pid) if pid else None
+        # Not from `run.py info`, which takes longer than some of what is struck here.
+        pid, _ = json.loads((self.stack.data_dir / "pids.json").read_text()).get("pids", {}).get(part, (0, 0))
+        return int(pid) if pid and alive(pid) else None
 
     # ---- doing
     def kill(self, pid: int | None, number: int = signal.SIGKILL) -> bool:
@@ -126,9 +149,30 @@ class World:
             return True
         return False
 
-    def later(self, action: Callable[[], None]) -> None:
+    def pause(self, pids: Sequence[int]) -> Callable[[], None]:
+        """Stop processes; returns what lets them go on."""
+        stopped = [pid for pid in pids if self.kill(pid, signal.SIGSTOP)]
+
+        def resume() -> None:
+            for pid in stopped:
+                self.kill(pid, signal.SIGCONT)
+
+        return resume
+
+    def later(self, action: Callable[[], object]) -> None:
         """Do this before the round settles."""
         self.undo.append(action)
+
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do this in so many seconds; the round goes on meanwhile and settles no earlier."""
+
+        def work() -> None:
+            with contextlib.suppress(OSError):  # what it was done to is gone
+                action()
+
+        timer = threading.Timer(seconds, work)
+        timer.start()
+        self.undo.append(timer.join)
 
 
 def descendants(pid: int) -> Iterator[int]:

@@ -70,6 +70,18 @@ def in_doubt(client: Client, name: str, kind: str) -> UUID:
     return task_id
 
 
+def test_a_repeated_request_with_its_key_asks_for_no_second_action(operator: Client, make_server: Make) -> None:
+    servers = [make_server(f"web-{n}") for n in range(3)]
+    one = [operator.post(f"/api/servers/{servers[0].name}/reboot", headers={"Idempotency-Key": "one"}) for _ in range(2)]
+    asked = {"names": [s.name for s in servers[1:]], "action": "reset"}
+    many = [operator.post("/api/servers/bulk_action/async", json=asked, headers={"Idempotency-Key": "many"}) for _ in range(2)]
+    for first, again in (one, many):
+        assert first.status_code == again.status_code == 202
+        assert (again.json, again.headers["Location"]) == (first.json, first.headers["Location"])
+    with unit_of_work() as uow:
+        assert uow.session.scalar(select(func.count()).select_from(Action)) == len(servers)
+
+
 @pytest.mark.parametrize(
     ("kind", "running", "after"),
     [

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,20 @@ def test_killing_the_parent_ends_both_and_loses_nothing_committed(place: Path, p
         cursor.execute("select count(*) from kept")
         assert cursor.fetchone() == (2,)
     postgres.stop()
+
+
+def test_a_killed_server_that_its_parent_has_not_reaped_yet_does_not_stand_in_the_way(place: Path, ports: tuple[int, int]) -> None:
+    killed = Postgres(place / "postgres" / "data", ports[0], PASSWORD, place / "pg.log")
+    process = killed.start()
+    until(killed.ready)
+    process.kill()
+    reaper = threading.Timer(1, process.wait)
+    reaper.start()
+    server = Postgres(place / "postgres" / "data", ports[0], PASSWORD, place / "pg.log")
+    server.start()
+    until(server.ready)
+    server.stop()
+    reaper.join()
 
 
 def test_a_wrong_password_is_refused(place: Path, ports: tuple[int, int]) -> None:

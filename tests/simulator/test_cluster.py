@@ -1,6 +1,7 @@
 """The demo cluster, what its token may do, and what the control port does to it."""
 
 import socket
+import threading
 import time
 from urllib.error import HTTPError
 
@@ -68,6 +69,43 @@ def test_injected_failures_end_after_their_times(sim: Sim) -> None:
     sim.control("fail", method="GET", suffix="/101/config", status=502, message="Bad Gateway", times=1)
     assert "502 Bad Gateway" in refusal(sim, "GET", "/nodes/pve1/qemu/101/config")
     assert sim.get("/nodes/pve1/qemu/101/config")
+
+
+def test_a_swallowed_answer_hides_what_was_done(sim: Sim) -> None:
+    vm = sim.clone(401)
+    sim.control("swallow", method="PUT", suffix="/401/config", status=502, times=1)
+    assert "502" in refusal(sim, "PUT", f"{vm}/config", cores=3)
+    assert sim.get(f"{vm}/config")["cores"] == 3
+    sim.put(f"{vm}/config", cores=2)
+
+
+def test_a_request_is_kept_before_or_after_it_is_done_until_it_is_let_go(sim: Sim) -> None:
+    def clone(newid: int) -> threading.Thread:
+        asking = threading.Thread(target=sim.start_clone, args=(newid,))
+        asking.start()
+        assert eventually(lambda: sim.control("held"), 5)["vmid"] == newid
+        return asking
+
+    for newid, stage, there in ((402, "before", False), (403, "after", True)):
+        sim.control("hold", method="POST", suffix="/clone", stage=stage)
+        asking = clone(newid)
+        assert asking.is_alive()
+        assert (newid in {vm["vmid"] for vm in sim.control("vms")}) == there
+        sim.control("let_go")
+        asking.join(5)
+        assert not asking.is_alive()
+        assert sim.control("held") is None
+        eventually(lambda n=newid: any(vm["vmid"] == n for vm in sim.control("vms")), 5)  # type: ignore[misc]
+
+
+def test_a_guest_moved_behind_our_back_is_the_same_guest_elsewhere(sim: Sim) -> None:
+    before = sim.get(sim.clone(404) + "/config")
+    sim.control("move", vmid=404, node="pve2")
+    after = sim.get("/nodes/pve2/qemu/404/config")
+    assert {k: v for k, v in after.items() if k not in ("digest", "scsi0", "ide2")} == {
+        k: v for k, v in before.items() if k not in ("digest", "scsi0", "ide2")
+    }
+    assert "does not exist" in refusal(sim, "GET", "/nodes/pve1/qemu/404/config")
 
 
 def test_locks_quorum_and_lost_nodes_answer_as_proxmox_does(sim: Sim) -> None:

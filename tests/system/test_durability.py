@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.chaos import points
 from tests.stack import Api, Stack, alive, children, eventually
 
 
@@ -86,6 +87,18 @@ def test_a_plan_made_anew_that_would_do_more_is_asked_for_again(stack: Stack, ad
     assert run["needs_approval"]["code"] == "beyond_approved"
     assert int(stack.vms()[vmid]["config"]["cores"]) == 4, "not reverted"
     admin.post(f"/api/runs/{run_id}/discard")
+
+
+def test_a_run_whose_terraform_dies_with_all_done_is_applied(stack: Stack, admin: Api) -> None:
+    """Its last state was stored and what is left to plan is nothing: the runner that goes on began as a planner."""
+    points.install(stack)
+    with points.armed(stack, points.STATE) as stop:
+        body = admin.create("all-done")
+        assert stop.reached(60) is not None
+        os.killpg(children(children(stack.runner_pid(body["run_id"]))[0])[0], signal.SIGKILL)
+    run = admin.wait_run(body["run_id"], "applied", timeout_s=120)
+    assert "again" in [e["name"] for e in run["events"]]
+    exactly(stack, admin, body["servers"])
 
 
 def test_a_hung_runner_is_killed_and_replaced(stack: Stack, admin: Api) -> None:

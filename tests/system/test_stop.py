@@ -1,6 +1,11 @@
 """Stop now: the second press kills Terraform, and what there is by then is known, unfinished, and can be deleted."""
 
-from tests.stack import Api, Stack, eventually
+import contextlib
+import os
+import signal
+
+from tests.chaos import points
+from tests.stack import Api, Stack, children, eventually
 
 
 def begun(stack: Stack, api: Api, name: str) -> tuple[int, list[str]]:
@@ -59,3 +64,25 @@ def test_a_stopped_deletion_leaves_servers_that_can_be_deleted_again(stack: Stac
         admin.wait_run(admin.delete(name)["run_id"], "applied")
     assert not [vm for vm in stack.vms().values() if vm["name"] == name]
     assert admin.call("GET", f"/api/servers/{name}").status == 404
+
+
+def test_what_was_taken_over_half_made_and_not_finished_is_shown_as_unfinished(stack: Stack, admin: Api) -> None:
+    """Terraform has such a server in its state from the first moment of the apply, whole as far as it can tell."""
+    stack.control("time", clone_seconds=3)
+    body = admin.create("taken-over", count=2)
+    run_id, names = body["run_id"], body["servers"]
+    eventually(lambda: sum(vm["lock"] == "clone" and vm["name"] in names for vm in stack.vms().values()) == 2, 60, "both clones have begun")
+    with contextlib.closing(points.connect(stack)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("update slot set taken = 1 where run_id = %s", (run_id,))  # from here on one after the other
+    stack.control("hold", method="PUT", suffix="/config", stage="before")
+    os.killpg(children(children(stack.runner_pid(run_id))[0])[0], signal.SIGKILL)
+    eventually(lambda: stack.control("held"), 60, "the first one is being finished")
+    assert admin.post(f"/api/runs/{run_id}/cancel").status == 202
+    eventually(lambda: "Stop requested" in admin.log(run_id), 30, "Terraform was told")
+    stack.control("reset")
+    admin.wait_run(run_id, "canceled", timeout_s=60)
+    rows = {s["name"]: s["status"] for s in admin.get("/api/servers?q=taken-over")["items"]}
+    assert sorted(rows) == sorted(names) and sorted(rows.values()) == ["failed", "running"]
+    [half] = [name for name, status in rows.items() if status == "failed"]
+    admin.wait_run(admin.delete(half)["run_id"], "applied")
+    assert half not in {vm["name"] for vm in stack.vms().values()}

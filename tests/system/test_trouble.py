@@ -4,11 +4,13 @@ import datetime as dt
 import threading
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.chaos.faults_surroundings import fill, small_disk
 from tests.stack import Answer, Api, Stack, eventually, running
 
 
@@ -180,3 +182,17 @@ def test_a_connection_lost_at_the_very_end_makes_no_finished_server_look_unfinis
         stack.control("reset")
     admin.wait_run(body["run_id"], "errored")
     assert [admin.get(f"/api/servers/{name}")["status"] for name in body["servers"]] == ["running", "failed"]
+
+
+def test_a_full_work_directory_is_named_as_the_reason() -> None:
+    with running() as stack, small_disk(stack) as small:
+        if not small:
+            pytest.skip("a small disk can only be mounted by root")
+        admin = stack.api()
+        full = fill(stack.data_dir / "runs")
+        run = admin.wait_run(admin.create("no-room")["run_id"], "errored")
+        assert run["error"]["code"] == "work_disk_full"
+        nothing_is_held(stack, run["id"])
+        full.unlink()
+        admin.made("room-again")
+        assert {"no-room", "room-again"} & {vm["name"] for vm in stack.vms().values()} == {"room-again"}

@@ -26,6 +26,7 @@ CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
         (CLONE + "received an HTTP 500 response - Reason: storage 'nope' does not exist", "storage_unknown", {"storage": "nope"}),
         (CLONE + "received an HTTP 400 response - Reason: Parameter verification failed. (storage: storage 'local' does not support vm images)", "storage_not_images", {"storage": "local"}),
         ('VM clone\ntask "UPID:x" failed to complete with exit code: clone failed: unable to write to storage \'shared\': No space left on device', "storage_no_space", {"storage": "shared"}),
+        ("Failed to write plan file\nThe plan file could not be written: failed to create module manifest: write run.tfplan: no space left on device.", "work_disk_full", {}),
         (CLONE + "received an HTTP 595 response - Reason: No route to host", "node_offline", {}),
         (CLONE + "received an HTTP 500 response - Reason: cluster not ready - no quorum?", "no_quorum", {}),
         (CLONE + "received an HTTP 500 response - Reason: VM is locked (backup)", "vm_locked", {"lock": "backup"}),

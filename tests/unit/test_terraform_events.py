@@ -23,6 +23,24 @@ def test_an_import_that_changes_something_is_an_update() -> None:
     assert [c.action for c in events.changes(events.parse(data))] == ["import", "update"]
 
 
+def test_a_plan_is_whole_only_with_every_change_that_its_summary_counts() -> None:
+    def change(action: str, **more: Any) -> bytes:
+        return line(type="planned_change", change={"resource": {"addr": ADDRESS}, "action": action, **more})
+
+    def summary(**counts: int) -> bytes:
+        return line(type="change_summary", changes={"add": 0, "change": 0, "import": 0, "remove": 0, "operation": "plan", **counts})
+
+    def whole(data: bytes) -> bool:
+        return events.whole(list(events.parse(data)))
+
+    assert whole(summary())
+    assert whole(change("create") + change("replace") + change("delete") + summary(add=2, remove=2))
+    assert whole(change("update", importing={"id": "pve1/200"}) + change("noop", importing={"id": "pve1/201"}) + summary(**{"change": 1, "import": 2}))
+    assert not whole(b"")
+    assert not whole(change("create"))
+    assert not whole(change("create") + summary(add=1, remove=1))
+
+
 def test_log_lines_name_the_server_and_not_the_address() -> None:
     event = {"type": "apply_start", "@message": f"{ADDRESS}: Creating...", "@timestamp": "2026-01-02T03:04:05.6Z"}
     assert events.readable(event) == "03:04:05  web-1: Creating...\n"

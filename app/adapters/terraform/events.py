@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,9 @@ class Diagnostic:
 def of_the_interrupt(diagnostic: Diagnostic) -> bool:
     """True when an error only tells that Terraform was told to stop; asked for on a cancel, where that is no error."""
     return _INTERRUPTED.search(f"{diagnostic.summary}\n{diagnostic.detail}") is not None
+
+
+_COUNTED = {"create": ("add",), "update": ("change",), "delete": ("remove",), "replace": ("add", "remove")}
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,17 @@ def changes(events: Iterable[dict[str, Any]]) -> list[Change]:
         action = "import" if change.get("importing") and change["action"] == "noop" else change["action"]
         out.append(Change(address, slug_of(address) or address, action, change.get("reason")))
     return out
+
+
+def whole(events: Sequence[dict[str, Any]]) -> bool:
+    """True when a plan's output has all the changes that its summary counts; a full disk loses lines without a word."""
+    counted: Counter[str] = Counter()
+    for event in events:
+        change = event["change"] if event.get("type") == "planned_change" else {}
+        counted.update(_COUNTED.get(str(change.get("action")), ()))
+        counted.update(["import"] if change.get("importing") else [])
+    said = [event.get("changes", {}) for event in events if event.get("type") == "change_summary"]
+    return bool(said) and all(said[-1].get(kind, 0) == counted[kind] for kind in ("add", "change", "remove", "import"))
 
 
 def done(event: dict[str, Any]) -> str | None:

@@ -9,13 +9,15 @@ from app.domain.permissions import Permission
 from app.errors import NotFound
 from app.extensions import db
 from app.messages import hint_of, text_of
-from app.models import Action
+from app.models import Action, ActionGroup
 from app.routes.access import current_actor, needs
 from app.routes.api import answer
+from app.routes.api.servers import once
 from app.routes.parse import body
 from app.schemas.actions import BulkAction
 from app.services import actions
-from app.services.uow import unit_of_work
+from app.services.idempotency import Stored
+from app.services.uow import UnitOfWork
 
 bp = Blueprint("api_power", __name__, url_prefix="/api")
 
@@ -23,22 +25,31 @@ bp = Blueprint("api_power", __name__, url_prefix="/api")
 @bp.post("/servers/<name>/<any(start, shutdown, stop, reboot, reset):action>")
 @needs(Permission.POWER)
 def power(name: str, action: str) -> Response:
-    with unit_of_work() as uow:
-        found = actions.request(uow, current_actor(), name, ActionKind(action))
-    return answer({"success": True, "task_id": found.task_id}, 202, location=f"/api/tasks/{found.task_id}")
+    actor = current_actor()
+
+    def work(uow: UnitOfWork) -> Stored:
+        task_id = str(actions.request(uow, actor, name, ActionKind(action)).task_id)
+        return Stored({"success": True, "task_id": task_id}, f"/api/tasks/{task_id}")
+
+    return once(work)
 
 
 @bp.post("/servers/bulk_action/async")
 @needs(Permission.POWER)
 def bulk() -> Response:
-    wanted = body(BulkAction)
-    with unit_of_work() as uow:
-        group, found = actions.request_many(uow, current_actor(), wanted.names, wanted.action)
-    actions.announce_group(group, found)
-    task_ids = [a.task_id for a in found]
-    return answer(
-        {"success": True, "group_id": group.id, "task_ids": task_ids}, 202, location=f"/api/result/group/{group.id}"
-    )
+    wanted, actor = body(BulkAction), current_actor()
+    made: list[tuple[ActionGroup, list[Action]]] = []
+
+    def work(uow: UnitOfWork) -> Stored:
+        group, found = actions.request_many(uow, actor, wanted.names, wanted.action)
+        made.append((group, found))
+        task_ids = [str(a.task_id) for a in found]
+        return Stored({"success": True, "group_id": str(group.id), "task_ids": task_ids}, f"/api/result/group/{group.id}")
+
+    given = once(work)
+    for group, found in made:
+        actions.announce_group(group, found)
+    return given
 
 
 @bp.get("/result/group/<group_id>")

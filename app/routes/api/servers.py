@@ -29,10 +29,15 @@ def _accepted(accepted: Accepted) -> Stored:
 
 def accept(work: Callable[[UnitOfWork], Accepted]) -> Response:
     """Do the work once per Idempotency-Key and answer 202 with the task's address."""
+    return once(lambda uow: _accepted(work(uow)))
+
+
+def once(work: Callable[[UnitOfWork], Stored]) -> Response:
+    """Do the work once per Idempotency-Key; a repeated request gets the first one's answer, 202."""
     actor = current_actor()
     route = f"{request.method} {request.path}"[:120]
     with unit_of_work() as uow:
-        stored = idempotency.once(uow, actor, route, idempotency_key(), body_hash(), lambda: _accepted(work(uow)))
+        stored = idempotency.once(uow, actor, route, idempotency_key(), body_hash(), lambda: work(uow))
     return answer(stored.answer, 202, location=stored.location)
 
 
