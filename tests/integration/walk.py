@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models import Server, User
+from app.models import Cluster, Server, User
 from tests.integration.conftest import Client
 
 Values = dict[str, Any]
@@ -17,7 +17,7 @@ Values = dict[str, Any]
 class World:
     """Who walks: an administrator with a token and, as the same person, a browser; and what is made when it is needed.
 
-    `make_server` brings the simulated cluster with it.
+    `connect` connects the simulated cluster, `make_server` does so too and makes a server there: both cost time.
     """
 
     admin: User
@@ -25,6 +25,7 @@ class World:
     browser: Client
     make_user: Callable[..., User]
     make_server: Callable[..., Server]
+    connect: Callable[[], Cluster]
 
 
 def nothing(_world: World) -> Values:
