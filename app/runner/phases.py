@@ -8,7 +8,7 @@ from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, events, workdir
 from app.config import get_settings
 from app.domain.plan_bounds import Planned
-from app.domain.run_state import ApplyMode, RunKind
+from app.domain.run_state import ApplyMode, RunKind, RunState
 from app.errors import Fenced, ProxmoxError, RunFailed
 from app.runner import adoption, collisions, outcome, preflight
 from app.runner.context import KILLED, RunContext
@@ -139,6 +139,8 @@ def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bo
         approved = run_execution.approved_plan(uow, run)
         run = run_execution.store_plan(uow, context.run_id, context.fence, plan, body, sha, current)
         why = run_execution.verdict(run, plan, approved.changes if approved else [], adopting)
+        if why is None and run.state == RunState.PLANNING:  # what an apply has begun is finished
+            why = run_execution.unanswered(uow.session, run)
         if why:
             run_execution.wait_for_person(uow, run, why)
             return "wait"
