@@ -44,6 +44,11 @@ def marker(config: Mapping[str, str]) -> str:
     return lines[0].strip()[:128] if lines else ""
 
 
+def carries(config: Mapping[str, str], wanted: str) -> bool:
+    """True when the first line of the description is this very mark: `…/web-10` is not `…/web-1`."""
+    return config.get("description", "").split("\n", 1)[0].strip() == wanted
+
+
 def agent_on(config: Mapping[str, str]) -> bool:
     """True when the guest agent is switched on: "1", "1,fstrim_cloned_disks=1" or "enabled=1"."""
     return config.get("agent", "0").split(",")[0].removeprefix("enabled=") == "1"

@@ -61,15 +61,15 @@ def take_in(context: RunContext) -> None:
     path = context.folder / "errored.tfstate"
     if not path.exists():
         return
-    body = path.read_bytes()
+    body, kept = path.read_bytes(), context.folder / f"errored-{context.fence}-{time.time_ns()}.tfstate.kept"
     try:
         context.state.save(body)
         context.note("state_taken_in", key=str(states.serial_of(body)), serial=states.serial_of(body))
     except (states.StateRefused, states.StateMalformed) as exc:
         patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence))  # really fenced? then stop here
-        context.note("state_refused", key=str(time.time_ns()), reason=str(exc))
-        log.error("errored_state_refused", run_id=context.run_id, reason=str(exc))
-    path.rename(context.folder / f"errored-{context.fence}-{time.time_ns()}.tfstate.kept")
+        context.note("state_refused", key=kept.name, reason=str(exc), kept=f"runs/{context.run_id}/{kept.name}", host=socket.gethostname())
+        log.error("errored_state_refused", run_id=context.run_id, reason=str(exc), kept=str(kept))
+    path.rename(kept)
 
 
 def adopt(context: RunContext, phase: str, settle: bool = True) -> list[str]:

@@ -127,6 +127,7 @@ class RunContext:
         poll = select.poll()
         poll.register(tail.fd, select.POLLIN)
         poll.register(self.keeper.sock, select.POLLIN)
+        self.state.lock.clear()  # whoever held it has ended: the keeper has one child at a time
         self.keeper.start(argv, self.folder, self._environment(), phase)
         if self.told_to_stop() and not anyway:  # meanwhile
             self.keeper.stop(kill=self.reason in KILLED)

@@ -17,7 +17,7 @@ from app.runner import adoption, leaving, outcome, phases
 from app.runner.context import Claimed, RunContext
 from app.runner.leaving import Leaving
 from app.runner.patience import LOST, patient
-from app.services import forked, run_execution, run_facts, run_results, workspaces
+from app.services import forked, run_execution, run_facts, run_results, states, workspaces
 from app.services.run_execution import Claim
 
 log = get_logger(__name__)
@@ -83,12 +83,8 @@ def _check_binary(context: RunContext) -> None:
         patient(lambda uow: workspaces.fix_flavour(uow, facts.workspace_id, binary.flavour))
     elif facts.flavour != binary.flavour:
         raise RunFailed("terraform_flavour", wanted=facts.flavour, found=binary.flavour)
-    if facts.terraform_version and _numbers(binary.version) < _numbers(facts.terraform_version):
+    if facts.terraform_version and states.numbers(binary.version) < states.numbers(facts.terraform_version):
         raise RunFailed("terraform_too_old", wanted=facts.terraform_version, found=binary.version)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in version.split("-", maxsplit=1)[0].split(".") if p.isdigit())
 
 
 def _rounds(context: RunContext) -> None:

@@ -9,7 +9,7 @@ from app.adapters.terraform import command, events, workdir
 from app.config import get_settings
 from app.domain import approval
 from app.domain.plan_bounds import Planned
-from app.domain.run_state import ApplyMode, RunKind
+from app.domain.run_state import ApplyMode, RunKind, RunState
 from app.errors import Fenced, ProxmoxError, RunFailed
 from app.runner import adoption, collisions, gone_disks, leaving, outcome, preflight
 from app.runner.context import KILLED, RunContext
@@ -146,6 +146,8 @@ def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bo
         former = run_execution.approved_plan(uow, run)
         run = run_execution.store_plan(uow, context.run_id, context.fence, plan, body, sha, current)
         why = run_execution.verdict(run, plan, former.changes if former else [], adopting, approvals.rule_of(uow.session, run.workspace_id))
+        if why is None and run.state == RunState.PLANNING:  # what an apply has begun is finished
+            why = run_execution.unanswered(uow.session, run)
         if why:
             run_execution.wait_for_person(uow, run, why)
             return "wait"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import GuestResource, Resources
+from app.domain import vm_config
 from app.domain.run_state import RunKind
 from app.errors import ProxmoxNotFound, RunFailed
 from app.runner import leaving
@@ -48,10 +49,9 @@ def is_ours(client: ProxmoxClient, guest: GuestResource, target: Target) -> bool
         config = client.vm_config(guest.node_name, guest.vmid)
     except ProxmoxNotFound:
         return False
-    description = config.get("description", "")
-    if not description and (guest.lock == "clone" or config.get("lock") == "clone"):
+    if not config.get("description") and (guest.lock == "clone" or config.get("lock") == "clone"):
         return True
-    return description.split("\n", 1)[0].strip() == target.marker
+    return vm_config.carries(config, target.marker)
 
 
 def working(client: ProxmoxClient, targets: Mapping[int, Target]) -> set[int]:

@@ -1,15 +1,17 @@
 """Terraform's http backend on loopback, for one run's own Terraform: every POST is a state version under the fence.
 
+It is given no lock address, since fence and lease are the lock; one that is given it all the same can lock and unlock.
+
 A database outage is waited out inside the request: Terraform's own retries would only delay its end.
 """
 
 import base64
 import hmac
-import json
 import secrets
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Flask
 
@@ -17,10 +19,12 @@ from app.adapters.crypto import Undecryptable
 from app.errors import Fenced
 from app.log import get_logger
 from app.runner.patience import LOST, patient
+from app.runner.state_lock import Locked, LockMalformed, StateLock
 from app.services import run_execution, states
 from app.services.uow import UnitOfWork
 
 log = get_logger(__name__)
+CHUNK_BYTES = 1 << 16
 
 
 class StateServer:
@@ -31,7 +35,7 @@ class StateServer:
         self.token = secrets.token_urlsafe(24)
         self._wanted = "Basic " + base64.b64encode(f"run:{self.token}".encode()).decode()
         self._busy = threading.Lock()
-        self._lock: dict[str, object] | None = None
+        self.lock = StateLock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         # The default poll of half a second would hold the slot and the lock of a finished run for as long.
@@ -64,20 +68,17 @@ class StateServer:
 
         patient(work)
 
-    def answer(self, method: str, authorization: str, body: bytes) -> tuple[int, bytes]:
-        """Return status and body of one request."""
-        if not hmac.compare_digest(authorization.encode(), self._wanted.encode()):
-            return 401, b""
+    def knows(self, authorization: str) -> bool:
+        """True for the token of this very run."""
+        return hmac.compare_digest(authorization.encode(), self._wanted.encode())
+
+    def answer(self, method: str, lock_id: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of one request; `lock_id` is the lock that Terraform says it holds."""
         try:
             with self._busy, self.app.app_context():
-                if method in ("LOCK", "UNLOCK"):
-                    return self._locking(method, body)
-                if method == "POST":
-                    self.save(body)
-                    return 200, b""
-                current = self.read()
-                # "Not found" means "empty, create everything": only true for a workspace that never had a state.
-                return (200, current.body) if current.body else (500 if current.ever else 404, b"")
+                return self._do(method, lock_id, body)
+        except Locked as exc:
+            return 423, exc.holder
         except Fenced:
             # A 409 alone does not stop Terraform: it goes on creating servers.
             self.on_fenced()
@@ -85,7 +86,7 @@ class StateServer:
         except states.StateRefused as exc:
             log.error("state_refused", run_id=self.run_id, reason=str(exc))
             return 409, b""
-        except states.StateMalformed:
+        except (states.StateMalformed, LockMalformed):
             return 400, b""
         except Undecryptable:
             log.error("state_undecryptable", run_id=self.run_id)
@@ -93,21 +94,19 @@ class StateServer:
         except LOST:
             return 503, b""
 
-    def _locking(self, method: str, body: bytes) -> tuple[int, bytes]:
-        """Answer a Terraform that wants a lock all the same; what really locks are fence and lease. Repeated is 200 again."""
-        try:
-            asked = json.loads(body or b"{}")
-            wanted = str(asked["ID"])
-        except (ValueError, KeyError, TypeError):
-            # `force-unlock` sends none.
-            if method == "LOCK":
-                return 400, b""
-            self._lock = None
-            return 200, b""
-        held = self._lock
-        if held is not None and held["ID"] != wanted:
-            return (423 if method == "LOCK" else 409), json.dumps(held).encode()
-        self._lock = asked if method == "LOCK" else None
+    def _do(self, method: str, lock_id: str, body: bytes) -> tuple[int, bytes]:
+        if method == "LOCK":
+            patient(lambda uow: run_execution.guard(uow, self.run_id, self.fence))
+            self.lock.lock(body)
+        elif method == "UNLOCK":
+            self.lock.unlock(body)
+        elif method == "POST":
+            self.lock.pass_by(lock_id)
+            self.save(body)
+        else:
+            current = self.read()
+            # "Not found" means "empty, create everything": only true for a workspace that never had a state.
+            return (200, current.body) if current.body else (500 if current.ever else 404, b"")
         return 200, b""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -120,17 +119,32 @@ class StateServer:
             disable_nagle_algorithm = True
 
             def _serve(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                if length > states.MAX_BYTES:
-                    status, body = 413, b""
-                    self.close_connection = True
+                length, body = self._length(), b""
+                if length is None:
+                    status = 400
+                elif not server.knows(self.headers.get("Authorization", "")):
+                    status = 401
+                elif length > states.MAX_BYTES:
+                    status = 413
                 else:
-                    data = self.rfile.read(length)
-                    status, body = server.answer(self.command, self.headers.get("Authorization", ""), data)
+                    lock_id = parse_qs(urlsplit(self.path).query).get("ID", [""])[0]
+                    status, body = server.answer(self.command, lock_id, self.rfile.read(length))
+                    length = 0
+                # A connection closed over unread bytes is reset, and the answer lost with it.
+                self._skip(length or 0)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def _length(self) -> int | None:
+                text = self.headers.get("Content-Length") or "0"
+                self.close_connection = self.close_connection or not text.isdecimal()
+                return int(text) if text.isdecimal() else None
+
+            def _skip(self, length: int) -> None:
+                while length > 0 and (data := self.rfile.read(min(length, CHUNK_BYTES))):
+                    length -= len(data)
 
             do_GET = do_POST = do_LOCK = do_UNLOCK = _serve  # noqa: N815 - http.server's names
 

@@ -15,6 +15,7 @@ from app.adapters.crypto import Undecryptable
 from app.adapters.proxmox.client import ProxmoxClient, upid_node
 from app.adapters.proxmox.errors import refused
 from app.adapters.proxmox.types import TaskStatus, VmStatus
+from app.domain import vm_config
 from app.domain.action_state import IDEMPOTENT, SNAPSHOT, ActionKind, ActionState
 from app.domain.server_status import ServerStatus
 from app.errors import Fenced, ProxmoxError, ProxmoxNotFound, ProxmoxUnreachable
@@ -81,7 +82,7 @@ def _send(proxmox: ProxmoxClient, job: Job) -> str | Outcome:
         config = proxmox.vm_config(node, job.vmid)
     except ProxmoxNotFound:
         return Outcome(False, "vm_missing", {"vmid": job.vmid})
-    if not config.get("description", "").startswith(job.marker):
+    if not vm_config.carries(config, job.marker):
         return Outcome(False, "not_ours", {"vmid": job.vmid, "name": config.get("name", "")})
     of_snapshots = job.kind in SNAPSHOT
     ended = action_snapshots.fault(proxmox, job, node, status) if of_snapshots else _needless(job, node, status)

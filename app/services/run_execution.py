@@ -16,7 +16,7 @@ from app.domain.plan_bounds import Planned
 from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
 from app.domain.tasks import TaskName
 from app.errors import Fenced
-from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion
+from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion, User
 from app.services import approvals, run_settlement, runs, slots
 from app.services.run_settlement import Seen
 from app.services.uow import UnitOfWork
@@ -48,6 +48,11 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
             run_settlement.settle_ended(uow, run, None)
             runs.transition(uow, run, RunState.ERRORED)
             return None
+    elif why := unanswered(uow.session, run):
+        run.error = {**why, "detail": ""}
+        run_settlement.drop_unmade(uow, run)
+        runs.transition(uow, run, RunState.ERRORED, error=run.error)
+        return None
     elif run.state == RunState.APPLY_QUEUED and not slots.take(uow, run, run.fence + 1):
         runs.touch(uow, run)  # the page says what it waits for
         return None
@@ -58,6 +63,12 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
     new = {RunState.PLAN_QUEUED: RunState.PLANNING, RunState.APPLY_QUEUED: RunState.APPLYING}.get(run.state, run.state)
     runs.transition(uow, run, new, resumed=resumed)
     return Claim(run.id, run.fence, resumed)
+
+
+def unanswered(session: Session, run: Run) -> dict[str, Any] | None:
+    """Return why nobody answers for the run ({"code", "args"}): who approved it, or else asked for it, was deactivated."""
+    user = session.get_one(User, run.approved_by_id or run.created_by_id, populate_existing=True)
+    return None if user.active else {"code": "requester_inactive", "args": {"user": user.username}}
 
 
 def lease_is_fresh(session: Session, run: Run) -> bool:
@@ -304,7 +315,8 @@ def go_on(uow: UnitOfWork, run: Run, fence: int) -> bool:
 
 
 def wait_for_person(uow: UnitOfWork, run: Run, why: Mapping[str, Any]) -> None:
-    """Stop at `planned` until somebody approves or discards."""
+    """Stop at `planned` until somebody approves or discards; what others could use meanwhile is given back."""
+    slots.give_back(uow, run)
     run.guard = dict(why)
     run.approved_at = None
     run.approved_by_id = None

@@ -221,7 +221,9 @@ def transition(uow: UnitOfWork, run: Run, new: RunState, key: str | None = None,
     if new in QUEUED:
         run.bell_at = now
         uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
-    add_event(uow, run, key, new.value, **detail)
+    if not add_event(uow, run, key, new.value, **detail):
+        # Under the same runner it has been there before (`planned`, when what is left goes beyond what was approved).
+        add_event(uow, run, f"{key}:{run.version}", new.value, **detail)
     if new in FINAL:
         run.finished_at = now
         _finish(uow, run)

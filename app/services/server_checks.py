@@ -145,6 +145,19 @@ def _vmids(draft: _Draft, cluster: Cluster, count: int) -> None:
         draft.bad("count", "vmids_exhausted", low=cluster.vmid_low, high=cluster.vmid_high)
 
 
+def shortage(wanted: Wanted) -> list[FieldError]:
+    """Return what this transaction could not get enough of: others have the rest."""
+    faults, count = [], len(wanted.names)
+    if wanted.held is not None and len(wanted.held.vmids) < count:
+        faults.append(FieldError("count", "vmids_exhausted", {"low": wanted.cluster.vmid_low, "high": wanted.cluster.vmid_high}))
+    for index, (network, ip) in enumerate(wanted.networks):
+        needed = count * sum(1 for n, i in wanted.networks[: index + 1] if n.id == network.id and not i)
+        free = len(wanted.addresses.get(network.id, ()))
+        if not ip and free < needed:
+            faults.append(FieldError(f"networks.{index}.network", "addresses_exhausted", {"network": network.name, "free": free, "count": needed}))
+    return faults
+
+
 def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[int, int, list[DiskWanted]]:
     """Explicit numbers first, then the preset's, then the template's own."""
     values = draft.values

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
-from sqlalchemy import String, cast, func, or_, select, tuple_
+from sqlalchemy import String, cast, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session, joinedload
 
 from app.domain.action_state import ActionKind
@@ -29,6 +29,9 @@ from app.services.server_stock import Held
 from app.services.uow import UnitOfWork
 
 log = get_logger(__name__)
+# Who got too little looks again alone, after those who have the rest have committed or given up.
+_AFTER_OTHERS = text("select pg_advisory_xact_lock(77001, 1), pg_sleep(:pause_s)")
+PAUSE_S = 0.01
 TRIES = 8  # each of them loses only to a request that got what it wanted
 
 
@@ -127,12 +130,16 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
     """Reserve what the servers need and start a run that makes them. Raises Invalid with all faults together."""
     actor.need(Permission.CREATE)
     raw = data.model_dump(mode="json", exclude_unset=True) if isinstance(data, ServerCreate) else data
-    for _ in range(TRIES):
+    for again in range(TRIES):
+        if again:
+            uow.session.execute(_AFTER_OTHERS, {"pause_s": PAUSE_S * again})
         wanted, found = server_checks.examine(uow.session, raw, hold=True)
         if found or wanted is None or wanted.held is None:
             raise Invalid(found)
         with suppress(Taken):
             return _write(uow, actor, wanted, wanted.held)
+    if wanted is not None and (short := server_checks.shortage(wanted)):
+        raise Invalid(short)
     raise Conflict("others took the same names or addresses, several times over")
 
 

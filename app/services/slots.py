@@ -80,6 +80,11 @@ def move(uow: UnitOfWork, run: Run, fence: int) -> None:
     uow.session.execute(update(SlotHolder).where(SlotHolder.run_id == run.id).values(fence=fence))
 
 
+def give_back(uow: UnitOfWork, run: Run) -> None:
+    """Hold none any more."""
+    uow.session.execute(delete(SlotHolder).where(SlotHolder.run_id == run.id))
+
+
 def held(uow: UnitOfWork, run: Run) -> int:
     """Return the parallelism that the held slots allow; the default for runs that need none."""
     counts = list(uow.session.scalars(select(SlotHolder.taken).where(SlotHolder.run_id == run.id, SlotHolder.resource.like("template:%"))))

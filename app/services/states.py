@@ -60,13 +60,7 @@ def save(uow: UnitOfWork, workspace_id: int, run_id: int, fence: int, body: byte
 
     Raises StateRefused, StateMalformed.
     """
-    if len(body) > MAX_BYTES:
-        raise StateMalformed("larger than 32 MiB")
-    try:
-        parsed = json.loads(body)
-        serial, lineage = int(parsed["serial"]), str(parsed["lineage"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise StateMalformed("not a Terraform state") from exc
+    serial, lineage, version, resources = _read(body)
     sha = hashlib.sha256(body).hexdigest()
     old = uow.session.execute(
         select(StateVersion.serial, StateVersion.lineage, StateVersion.sha256)
@@ -81,15 +75,39 @@ def save(uow: UnitOfWork, workspace_id: int, run_id: int, fence: int, body: byte
             raise StateRefused(f"{lineage}/{serial} does not follow {old.lineage}/{old.serial}")
     workspace = uow.session.get_one(Workspace, workspace_id)
     workspace.state_ever = True
-    if version := parsed.get("terraform_version"):
-        workspace.terraform_version = str(version)
+    # Of a former version that was rolled back to it may be older.
+    if numbers(version) > numbers(workspace.terraform_version or ""):
+        workspace.terraform_version = version
     uow.session.add(
         StateVersion(
             workspace_id=workspace_id, run_id=run_id, fence=fence, serial=serial, lineage=lineage, sha256=sha,
-            resources=len(instances(body)), body=crypto.seal(body),
+            resources=resources, body=crypto.seal(body),
         )
     )  # fmt: skip
     return True
+
+
+def _read(body: bytes) -> tuple[int, str, str, int]:
+    """Return serial, lineage, version of Terraform and number of servers. Raises StateMalformed."""
+    if len(body) > MAX_BYTES:
+        raise StateMalformed("larger than 32 MiB")
+    try:
+        parsed = json.loads(body)
+        serial, lineage, version = parsed["serial"], parsed["lineage"], parsed.get("terraform_version") or ""
+        resources = len(instances(body))
+    # Whatever it is: Terraform must get an answer, and a runner must not end over a file it finds.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        raise StateMalformed("not a Terraform state") from exc
+    fits = type(serial) is int and 0 <= serial < 1 << 63
+    texts = all(isinstance(text, str) and len(text) <= most and text.isprintable() for text, most in ((lineage, 64), (version, 32)))
+    if not (fits and texts and lineage):
+        raise StateMalformed("serial, lineage or version are none that Terraform writes")
+    return serial, lineage, version, resources
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version of Terraform as numbers that can be compared."""
+    return tuple(int(p) for p in version.split("-", maxsplit=1)[0].split(".") if p.isdigit())
 
 
 def serial_of(body: bytes | None) -> int | None:

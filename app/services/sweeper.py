@@ -149,7 +149,7 @@ def forget_unmade(uow: UnitOfWork) -> None:
 def free_leftovers(uow: UnitOfWork) -> None:
     """Give back what ended runs still hold, reservations after quarantine, old keys and old states."""
     ended = select(Run.id).where(Run.state.in_(FINAL))
-    for holder in uow.session.scalars(select(SlotHolder).where(SlotHolder.run_id.in_(ended))):
+    for holder in uow.session.scalars(select(SlotHolder).where(SlotHolder.run_id.in_(ended)).with_for_update(skip_locked=True)):
         log.error("slot_leaked", run_id=holder.run_id, resource=holder.resource)
         uow.session.delete(holder)
     for server in uow.session.scalars(select(Server).where(Server.busy_run_id.in_(ended)).with_for_update(key_share=True, skip_locked=True)):
