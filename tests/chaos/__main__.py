@@ -38,7 +38,12 @@ def suite(seed: int, rounds: int, texts: list[str], json: Path | None) -> Report
     chosen = [f for f in FAULTS if not texts or any(text in f.name for text in texts)]
     print(f"seed {seed}, {rounds} rounds, {len(chosen)} faults", flush=True)
     with running(SIM_CLONE_SECONDS=CLONE_S) as stack, small_disk(stack):
-        return run(World(stack, random.Random(seed)), rounds, seed, chosen, json)  # noqa: S311 - repeatable, not secret
+        world = World(stack, random.Random(seed))  # noqa: S311 - repeatable, not secret
+        try:
+            return run(world, rounds, seed, chosen, json)
+        finally:
+            # Nobody can stop an instance whose watcher is stopped.
+            world.take_back()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The end of a round: faults are taken back, everything is left alone, and nothing may be left undone."""
 
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -17,10 +16,7 @@ NOTICED = ("runner_lost", "killed_hung_runner", "took_over", "again", "cancel_re
 
 def settle(world: World) -> list[str]:
     """Wait until no run and no action is open, deciding on plans that wait; returns what does not come to an end."""
-    for action in world.undo:
-        with contextlib.suppress(OSError):
-            action()
-    world.undo.clear()
+    world.take_back()
     eventually(lambda: _taken_back(world), 60, "the simulator answers and every fault is taken back")
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:

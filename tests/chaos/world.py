@@ -174,6 +174,13 @@ class World:
         timer.start()
         self.undo.append(timer.join)
 
+    def take_back(self) -> None:
+        """End all that faults have left going on."""
+        for action in self.undo:
+            with contextlib.suppress(OSError):
+                action()
+        self.undo.clear()
+
 
 def descendants(pid: int) -> Iterator[int]:
     """Yield a process's children and theirs."""
