@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from flask_babel import LazyString
+from flask_babel import lazy_gettext as _l
 
 _MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs")
 
@@ -30,6 +31,24 @@ MESSAGES: dict[str, LazyString] = _merge("MESSAGES")
 HINTS: dict[str, LazyString] = _merge("HINTS")
 
 
+# What an argument called `action` may be: actions on servers, and what a plan does to one.
+WORDS: dict[str, LazyString] = {
+    "start": _l("start"),
+    "shutdown": _l("shutdown"),
+    "stop": _l("stop"),
+    "reboot": _l("reboot"),
+    "reset": _l("reset"),
+    "snapshot_create": _l("snapshot"),
+    "snapshot_rollback": _l("going back to a snapshot"),
+    "snapshot_delete": _l("removal of a snapshot"),
+    "create": _l("create"),
+    "update": _l("change"),
+    "delete": _l("delete"),
+    "replace": _l("replace"),
+    "import": _l("import"),
+}
+
+
 def _listed(values: list[Any] | tuple[Any, ...]) -> str:
     """Up to three one by one, more as `first … last (count)`: a batch of fifty is still a sentence."""
     if len(values) > 3:
@@ -39,6 +58,8 @@ def _listed(values: list[Any] | tuple[Any, ...]) -> str:
 
 def _format(text: LazyString, args: Mapping[str, Any]) -> str:
     shown = {k: _listed(v) if isinstance(v, list | tuple) else v for k, v in args.items()}
+    if "action" in shown:
+        shown["action"] = WORDS.get(str(shown["action"]).replace(" ", "_"), shown["action"])
     try:
         return str(text) % _Args(shown)
     except (TypeError, ValueError):

@@ -26,11 +26,12 @@ CLONE_TIMEOUT_S = 3600
 
 # ---------------------------------------------------------------- reading
 def visible(query: Any, actor: Actor) -> Any:
-    """Narrow a query over workspaces to what the actor may see: those with a server of one's own, or all."""
+    """Narrow a query over workspaces to what the actor may see: those with a server or a run of one's own, or all."""
     if actor.can(Permission.VIEW_ALL):
         return query
     # Deleted servers too: what became of them stands in the state's history.
-    return query.where(exists().where(Server.workspace_id == Workspace.id, Server.owner_id == actor.user_id))
+    server = exists().where(Server.workspace_id == Workspace.id, Server.owner_id == actor.user_id)
+    return query.where(or_(server, exists().where(Run.workspace_id == Workspace.id, Run.created_by_id == actor.user_id)))
 
 
 def get(session: Session, actor: Actor, name: str) -> Workspace:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from app.domain.permissions import Role
 from app.domain.run_state import RunState
 from app.errors import Fenced
 from app.models import AuditEvent, Run, RunEvent, StateVersion, User, Workspace
@@ -47,6 +48,14 @@ def operator(client_for: Make, olga: User) -> Client:
 @pytest.fixture
 def stranger(client_for: Make, make_user: Make) -> Client:
     return client_for(make_user("developer", "stefan"))
+
+
+def test_who_started_a_run_sees_its_workspace(workspace: Workspace, make_user: Make, client_for: Make) -> None:
+    former = make_user("operator", "fred")
+    rows.run(workspace, former)
+    with unit_of_work() as uow:
+        uow.session.merge(former).role = Role.DEVELOPER
+    assert client_for(former).get("/api/workspaces/w-web").status_code == 200
 
 
 def audited(action: str) -> list[AuditEvent]:
