@@ -32,7 +32,7 @@ class Report:
         lines = [f"{'fault':<66}{'hits':>5}{'idle':>5}{'noticed p50 / max':>19}{'recovered p50 / max':>21}"]
         for name in names:
             found = by_fault.get(name, [])
-            if name in missing:
+            if name in missing and not found:
                 lines.append(f"{name:<66}  not available: {missing[name]}")
                 continue
             noticed = [h.detected_s for h in found if name in told]
