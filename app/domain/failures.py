@@ -76,7 +76,7 @@ OWN: dict[str, Remedy] = {
     "terraform_failed": R.RETRY, "terraform_dies": R.RETRY, "resumed_too_often": R.RETRY, "run_deadline": R.RETRY, "lock_broken": R.RETRY,
     "former_terraform_hangs": R.RETRY, "plan_changed": R.RETRY, "import_failed": R.RETRY, "forget_failed": R.RETRY, "vmid_foreign": R.RETRY,
     "terraform_missing": R.RETRY, "terraform_flavour": R.RETRY, "terraform_too_old": R.RETRY, "internal_error": R.RETRY,
-    "server_replaced": R.FORGET, "server_is_there": R.NONE, "server_gone": R.NONE,
+    "server_replaced": R.FORGET, "server_is_there": R.NONE, "restart_failed": R.NONE, "server_gone": R.NONE,
 }  # fmt: skip
 
 

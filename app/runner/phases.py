@@ -11,7 +11,7 @@ from app.domain import approval
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind, RunState
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, collisions, gone_disks, leaving, outcome, preflight
+from app.runner import adoption, collisions, gone_disks, leaving, outcome, pending, preflight
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
@@ -119,6 +119,7 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
         raise RunFailed("plan_output_lost")
     found = events.changes(said)
     if not found:
+        pending.restart(context)
         outcome.nothing_to_do(context)
         return DONE
     _expect(context, [(c.slug, c.action) for c in found])

@@ -196,3 +196,15 @@ def test_a_full_work_directory_is_named_as_the_reason() -> None:
         full.unlink()
         admin.made("room-again")
         assert {"no-room", "room-again"} & {vm["name"] for vm in stack.vms().values()} == {"room-again"}
+
+
+def test_a_restart_that_was_lost_is_made_up_for_and_the_server_runs_as_asked(stack: Stack, admin: Api) -> None:
+    """Proxmox shows what is pending as if it were so: Terraform finds nothing to do, and the server would run as before."""
+    [name] = admin.made("lost-restart")
+    vmid = admin.get(f"/api/servers/{name}")["vmid"]
+    stack.control("fail", method="POST", suffix="/status/shutdown", status=502, message="Bad Gateway", times=1)
+    run = admin.wait_run(admin.change(name, cores=2)["run_id"], "applied", timeout_s=90)
+    assert "waits for a restart" in admin.log(run["id"])
+    vm = stack.vms()[vmid]
+    assert (vm["status"], int(vm["config"]["cores"]), vm.get("pending") or {}) == ("running", 2, {})
+    assert admin.get(f"/api/servers/{name}")["cores"] == 2

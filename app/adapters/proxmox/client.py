@@ -121,6 +121,11 @@ class ProxmoxClient:
         found = self._do(f"reading the config of container {vmid}", self._api.nodes(node).lxc(vmid).config.get)
         return {str(k): str(v) for k, v in _mapping(found).items()}
 
+    def pending(self, node: str, vmid: int) -> list[str]:
+        """Keys of the VM's config whose new value, or removal, waits for its next start."""
+        rows = _rows(self._do(f"reading what is pending for VM {vmid}", self._api.nodes(node).qemu(vmid).pending.get))
+        return sorted(str(r["key"]) for r in rows if "pending" in r or r.get("delete"))
+
     def vm_status(self, node: str, vmid: int) -> VmStatus:
         call = self._api.nodes(node).qemu(vmid).status.current.get
         found = _mapping(self._do(f"reading the status of VM {vmid}", call))
