@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 
-from app.adapters.proxmox.types import Resources
+from app.adapters.proxmox.types import Config, Resources
 from app.adapters.terraform import command, events, workdir
 from app.config import get_settings
 from app.domain import approval
@@ -39,7 +39,7 @@ def plan_and_apply(context: RunContext, number: int) -> str:
         context.say("The state is newer than the approved plan: planning again")
     if context.facts.forgets:
         return _forget(context, key)
-    resources = _check(context)
+    resources, configs = _check(context)
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
     workdir.write_inputs(context.folder, inputs)
@@ -49,6 +49,7 @@ def plan_and_apply(context: RunContext, number: int) -> str:
     adopted = adoption.adopt(context, f"adopt-{key}", settle=again) if again or _may_lack_servers(context) else []
     if context.facts.kind == RunKind.DELETE:
         _import_unknown(context, resources, key)
+    gone_disks.forget(context, configs)
     return _plan(context, key, bool(adopted) or context.facts.completes, last)
 
 
@@ -60,12 +61,11 @@ def _forget(context: RunContext, key: str) -> str:
     return DONE
 
 
-def _check(context: RunContext) -> Resources:
+def _check(context: RunContext) -> tuple[Resources, dict[str, Config]]:
     with context.proxmox() as client:
         resources = preflight.look(context, client)
         collisions.move_away(context, client, resources)
-        preflight.check(context, client, resources)
-        return resources
+        return resources, preflight.check(context, client, resources)
 
 
 def _check_template(context: RunContext, resources: Resources, inputs: dict[str, object]) -> None:
@@ -104,7 +104,6 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
 
 def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     phase = f"plan-{key}"
-    gone_disks.forget(context)
     # Not for a first create: its workspace holds nothing else, and without targets no warning is printed.
     # A roll back wants to see everything.
     whole = context.facts.kind == RunKind.ROLLBACK or (context.facts.kind == RunKind.CREATE and not context.facts.completes)

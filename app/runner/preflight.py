@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from app.adapters.proxmox.client import ProxmoxClient
-from app.adapters.proxmox.types import GuestResource, Resources
+from app.adapters.proxmox.types import Config, GuestResource, Resources
 from app.domain import vm_config
 from app.domain.run_state import RunKind
 from app.errors import ProxmoxNotFound, RunFailed
@@ -20,8 +20,12 @@ def look(context: RunContext, client: ProxmoxClient) -> Resources:
     return client.resources()
 
 
-def check(context: RunContext, client: ProxmoxClient, resources: Resources) -> None:
-    """Refuse what cannot succeed or would touch what is not ours. Raises RunFailed, ProxmoxError."""
+def check(context: RunContext, client: ProxmoxClient, resources: Resources) -> dict[str, Config]:
+    """Refuse what cannot succeed or would touch what is not ours; returns the configs of ours that are there, by slug.
+
+    Raises RunFailed, ProxmoxError.
+    """
+    configs: dict[str, Config] = {}
     nodes = {n.name: n.online for n in resources.nodes}
     for target in context.facts.servers:
         guest = resources.guest(target.vmid)
@@ -31,9 +35,14 @@ def check(context: RunContext, client: ProxmoxClient, resources: Resources) -> N
                 raise RunFailed("node_unknown", node=node)
             if not nodes[node]:
                 raise RunFailed("node_offline", node=node)
-        if guest is not None and not is_ours(client, guest, target):
+        if guest is None:
+            continue
+        config = ours(client, guest, target)
+        if config is None:
             code = "vmid_foreign" if context.facts.kind == RunKind.CREATE else "server_replaced"
             raise RunFailed(code, vmid=target.vmid, server=target.name, found=guest.name)
+        configs[target.slug] = config
+    return configs
 
 
 def check_template(resources: Resources, template_vmid: int, name: str) -> None:
@@ -45,13 +54,18 @@ def check_template(resources: Resources, template_vmid: int, name: str) -> None:
 
 def is_ours(client: ProxmoxClient, guest: GuestResource, target: Target) -> bool:
     """True when the VM carries our marker for this very server, or is locked `clone` (in doubt: ours by reservation)."""
+    return ours(client, guest, target) is not None
+
+
+def ours(client: ProxmoxClient, guest: GuestResource, target: Target) -> Config | None:
+    """Return the config of a VM that is ours in the sense of `is_ours`; None for any other."""
     try:
         config = client.vm_config(guest.node_name, guest.vmid)
     except ProxmoxNotFound:
-        return False
+        return None
     if not config.get("description") and (guest.lock == "clone" or config.get("lock") == "clone"):
-        return True
-    return vm_config.carries(config, target.marker)
+        return config
+    return config if vm_config.carries(config, target.marker) else None
 
 
 def working(client: ProxmoxClient, targets: Mapping[int, Target]) -> set[int]:
