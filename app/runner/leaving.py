@@ -4,11 +4,11 @@ SIGINT or SIGTERM to the runner: Terraform finishes the servers it has begun and
 another runner goes on at once. The launcher sends it (launcher/together.py); nothing else does.
 """
 
+import contextlib
 import json
 import os
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 
 from app.runner import process
@@ -30,8 +30,9 @@ def obey_signals(context: RunContext) -> None:
 
     signal.signal(signal.SIGINT, leave)
     signal.signal(signal.SIGTERM, leave)
-    path: Path = context.folder / "runner"
-    path.write_text(json.dumps([os.getpid(), process.start_time(os.getpid())]))
+    # A full disk is no reason to fail here: the run says so itself, in words.
+    with contextlib.suppress(OSError):
+        (context.folder / "runner").write_text(json.dumps([os.getpid(), process.start_time(os.getpid())]))
 
 
 def check(context: RunContext) -> None:

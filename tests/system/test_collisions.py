@@ -38,34 +38,34 @@ def test_a_vmid_taken_before_the_plan_is_given_up(stack: Stack, admin: Api) -> N
     for pid in halted:
         os.kill(pid, signal.SIGSTOP)
     try:
-        body = admin.create("early-clash")
-        taken = reserved(admin, "early-clash")
+        body = admin.create("clash-early")
+        taken = reserved(admin, "clash-early")
         digest = occupy(stack, taken)
     finally:
         for pid in halted:
             os.kill(pid, signal.SIGCONT)
-    moved_and_made(stack, admin, body["run_id"], "early-clash", taken, digest)
+    moved_and_made(stack, admin, body["run_id"], "clash-early", taken, digest)
 
 
 def test_a_vmid_taken_while_the_plan_waited_is_given_up_and_the_approval_still_counts(stack: Stack, admin: Api) -> None:
-    body = admin.create("late-clash", apply="confirm")
+    body = admin.create("clash-late", apply="confirm")
     admin.wait_run(body["run_id"], "planned")
-    taken = reserved(admin, "late-clash")
+    taken = reserved(admin, "clash-late")
     digest = occupy(stack, taken)
     admin.post(f"/api/runs/{body['run_id']}/apply")
-    moved_and_made(stack, admin, body["run_id"], "late-clash", taken, digest)
+    moved_and_made(stack, admin, body["run_id"], "clash-late", taken, digest)
 
 
 def test_a_vmid_taken_in_the_middle_of_an_apply_is_given_up(stack: Stack, admin: Api) -> None:
     stack.control("time", clone_seconds=3)
-    body = admin.create("mid-clash", count=13)
+    body = admin.create("clash-mid", count=13)
     eventually(lambda: any(vm["lock"] == "clone" for vm in stack.vms().values()), 60, "clones have begun")
     # Ten are made at a time: these are not begun yet.
     left = [n for n in body["servers"] if reserved(admin, n) not in stack.vms()]
     taken = reserved(admin, left[-1])
     digest = occupy(stack, taken)
     moved_and_made(stack, admin, body["run_id"], left[-1], taken, digest)
-    assert sorted(vm["name"] for vm in stack.vms().values() if vm["name"].startswith("mid-clash-")) == sorted(body["servers"])
+    assert sorted(vm["name"] for vm in stack.vms().values() if vm["name"].startswith("clash-mid-")) == sorted(body["servers"])
 
 
 @pytest.mark.parametrize("moment", ["change", "delete"])
