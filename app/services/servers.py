@@ -137,7 +137,7 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
             raise Invalid(found)
         with suppress(Taken):
             return _write(uow, actor, wanted, wanted.held)
-    if short := server_checks.shortage(wanted):
+    if wanted is not None and (short := server_checks.shortage(wanted)):
         raise Invalid(short)
     raise Conflict("others took the same names or addresses, several times over")
 
