@@ -50,9 +50,10 @@ def _defaults() -> dict[str, Any]:
         "result_extended": True,
         "timezone": "UTC",
         "enable_utc": True,
-        # The default sweep of unacknowledged messages is every 100 s.
+        # A message of a worker that died comes back after 30 s and at most 5 more (by default an hour and 100 s). It may do so
+        # while its task still runs: then the second one loses its claim.
         "broker_transport_options": {
-            "visibility_timeout": 900, "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
+            "visibility_timeout": 30, "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
         } if redis_broker else {},
         "beat_schedule": {
             "sweeper": {"task": TaskName.SWEEP.value, "schedule": 3.0, "options": {"expires": 6}},

@@ -69,6 +69,7 @@ def take_in(context: RunContext) -> None:
         patient(lambda uow: run_execution.guard(uow, context.run_id, context.fence))  # really fenced? then stop here
         context.note("state_refused", key=kept.name, reason=str(exc), kept=f"runs/{context.run_id}/{kept.name}", host=socket.gethostname())
         log.error("errored_state_refused", run_id=context.run_id, reason=str(exc), kept=str(kept))
+    path.chmod(0o600)
     path.rename(kept)
 
 

@@ -160,6 +160,8 @@ class LogPiece:
 def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dict[str, Any] | None:
     """Append to the run's log; returns what the `log` event should carry, None when the piece is there already."""
     run = guard(uow, run_id, fence)
+    if not piece.text:
+        return None  # it would stand at the offset of the next one
     length, lines = len(piece.text.encode()), piece.text.count("\n")
     added = uow.session.execute(
         insert(RunLog)

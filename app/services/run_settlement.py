@@ -135,6 +135,10 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
         remove(uow, missing, ever_made=run.apply_started_at is not None or run.retry_of_id is not None)
     elif run.kind == RunKind.DELETE and missing and run.apply_started_at is not None:
         remove(uow, missing, ever_made=True)
+    elif run.kind == RunKind.DELETE:
+        for server in missing:  # its VMID is somebody else's: nothing was deleted, and the next poll says what there is
+            server.status = ServerStatus.UNKNOWN
+            tell(uow, server)
     for server in there:
         tell(uow, server)
     return [s.name for s in there], [s.name for s in missing]

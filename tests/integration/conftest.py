@@ -115,13 +115,18 @@ def store(valkey: Valkey) -> Iterator["redis.Redis"]:
     client.close()
 
 
+def emptied() -> None:
+    """Remove all rows."""
+    tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+    with db.engine.begin() as conn:
+        conn.execute(text(f"truncate {tables} restart identity cascade"))
+
+
 @pytest.fixture(autouse=True)
 def _clean(app: Flask, store: "redis.Redis") -> Iterator[None]:
     """An application context, an empty database and an empty Valkey."""
     with app.app_context():
-        tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-        with db.engine.begin() as conn:
-            conn.execute(text(f"truncate {tables} restart identity cascade"))
+        emptied()
         # The stream itself stays: readers of a web server take its loss for a lost Redis and end every client.
         if keys := [key for key in store.scan_iter(count=1000) if key != events.STREAM]:
             store.delete(*keys)

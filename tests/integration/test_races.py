@@ -136,6 +136,31 @@ def test_the_last_clone_slots_go_to_one_of_two_runs(dora: User, together: Togeth
             run_execution.end(uow, left.id, left.fence + 1, RunState.APPLIED, {})
 
 
+def test_a_run_that_asks_in_the_middle_of_its_apply_says_so_and_holds_no_slots(dora: User) -> None:
+    """What is left goes beyond what was approved: the same runner has been at `planned` before."""
+    run = rows.run(rows.workspace(dora), dora, RunState.PLANNING)
+    with unit_of_work() as uow:
+        uow.session.execute(update(Run).values(kind=RunKind.CREATE))
+        uow.session.execute(update(Server).values(disks=[{"storage": "local", "size_gib": 1}]))
+    with unit_of_work() as uow:
+        assert run_execution.go_on(uow, run_execution.guard(uow, run.id, run.fence), run.fence)
+        assert uow.session.scalar(select(func.count()).select_from(SlotHolder)) == 3
+    with unit_of_work() as uow:
+        run_execution.wait_for_person(uow, run_execution.guard(uow, run.id, run.fence), {"code": "beyond_approved", "args": {}})
+    assert happened(run) == ["planned", "applying", "planned"]
+    with unit_of_work() as uow:
+        assert uow.session.scalar(select(func.count()).select_from(SlotHolder)) == 0
+
+
+def test_a_piece_of_log_without_text_leaves_room_for_the_next(dora: User) -> None:
+    run = rows.run(rows.workspace(dora), dora, RunState.APPLYING)
+    for start, words in enumerate(["", "one\n", "", "two\n"]):
+        with unit_of_work() as uow:
+            run_execution.append_log(uow, run.id, run.fence, run_execution.LogPiece("apply", start, words))
+    with unit_of_work() as uow:
+        assert runs.log_text(uow.session, uow.session.get_one(Run, run.id)) == ("one\ntwo\n", 8)
+
+
 # ---------------------------------------------------------------- people against people, and against the end
 def test_of_an_approval_and_a_discard_at_once_one_counts(dora: User, olga: User, together: Together) -> None:
     for number in range(15):

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from app.adapters import crypto
+from app.adapters.terraform.binary import find_terraform
 from app.adapters.terraform.process import Keeper
 from app.domain.run_state import RunState
 from app.extensions import db
@@ -212,6 +214,44 @@ def test_a_method_that_the_backend_does_not_have_is_refused(terraform: Terraform
     before = kept()
     assert [terraform.ask(method)[0] for method in ("DELETE", "PUT")] == [501, 501]
     assert kept() == before
+
+
+@pytest.fixture
+def real_terraform(dora: User, terraform_of: Callable[[Run], Terraform], tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """`real_terraform("apply", …)`: the program itself, told the state server's address for states and locks alike."""
+    workspace = rows.workspace(dora)
+    with unit_of_work() as uow:
+        uow.session.execute(update(Workspace).values(state_ever=False))
+    server = terraform_of(rows.run(workspace, dora, RunState.APPLYING)).server
+    (tmp_path / "main.tf").write_text('terraform {\n  backend "http" {}\n}\nresource "terraform_data" "one" {}\n')
+    address = server.environment()["TF_HTTP_ADDRESS"]
+    locks = {"TF_HTTP_LOCK_ADDRESS": address, "TF_HTTP_UNLOCK_ADDRESS": address}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **server.environment(), **locks, "CHECKPOINT_DISABLE": "1"}
+
+    def call(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*find_terraform().argv, *words, "-input=false", "-no-color"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+
+    call.lock = server.lock  # type: ignore[attr-defined]
+    assert (done := call("init")).returncode == 0, done.stderr
+    return call
+
+
+def test_the_real_terraform_locks_saves_and_unlocks(real_terraform: Any) -> None:
+    for _ in range(2):
+        done = real_terraform("apply", "-auto-approve")
+        assert done.returncode == 0, done.stderr
+    assert len(kept()) >= 1 and b"terraform_data" in kept()[-1][1]
+    real_terraform.lock.lock(OTHER)  # nobody holds it: it can be had
+
+
+def test_the_real_terraform_is_told_who_holds_the_lock_and_makes_nothing(real_terraform: Any) -> None:
+    real_terraform.lock.lock(OTHER)
+    done = real_terraform("apply", "-auto-approve")
+    assert done.returncode == 1
+    assert "already locked" in done.stderr and "two" in done.stderr
+    assert kept() == []
 
 
 # ---------------------------------------------------------------- an old fence
