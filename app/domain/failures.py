@@ -37,7 +37,7 @@ def _row(code: str, remedy: Remedy, pattern: str) -> Failure:
 R = Remedy
 # The first match wins: narrow before wide. tests/simulator/test_failures.py produces each of them.
 CATALOGUE: tuple[Failure, ...] = (
-    _row("proxmox_unreachable", R.RETRY, r"connection refused|no such host|i/o timeout|network is unreachable|no route to host.*dial|connection reset"),
+    _row("proxmox_unreachable", R.RETRY, r"connection refused|no such host|i/o timeout|network is unreachable|no route to host.*dial|connection reset|: (?:unexpected )?EOF\b"),
     _row("proxmox_certificate", R.CLUSTER, r"failed to verify certificate: (?:x509: )?(?P<reason>[^\n]+)|x509: (?P<reason2>[^\n]+)"),
     _row("endpoint_insecure", R.CLUSTER, r"must specify a secure endpoint"),
     _row("credentials_malformed", R.CLUSTER, r"Unable to create Proxmox VE API credentials"),

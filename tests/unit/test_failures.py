@@ -17,6 +17,7 @@ CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
     [
         (CLONE + 'failed to perform HTTP POST request - Reason: Post "https://x": dial tcp 10.0.0.1:8006: connect: connection refused', "proxmox_unreachable", {}),
         (CLONE + "dial tcp: lookup pve.invalid: no such host", "proxmox_unreachable", {}),
+        (CLONE + 'failed to perform HTTP POST request - Reason: Post "https://x/clone": EOF', "proxmox_unreachable", {}),
         (CLONE + "tls: failed to verify certificate: x509: certificate signed by unknown authority", "proxmox_certificate", {"reason": "certificate signed by unknown authority"}),
         (CLONE + "received an HTTP 401 response - Reason: authentication failure", "proxmox_unauthorized", {}),
         (CLONE + "received an HTTP 403 response - Reason: Permission check failed (/vms/9000, VM.Clone)", "proxmox_forbidden", {"path": "/vms/9000", "privilege": "VM.Clone"}),
