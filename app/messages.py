@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_babel import LazyString
 
-_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs")
+_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures")
 
 
 class _Args(dict[str, Any]):

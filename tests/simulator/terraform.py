@@ -115,21 +115,27 @@ class Terraform:
         inputs = render(self.sim.info["url"] + "/", Defaults(template, node), {one.name: one for one in servers})
         write_inputs(self.folder, inputs)
 
-    def apply(self) -> str:
-        """Plan and apply; the plan after it must be empty."""
+    def make(self) -> str:
+        """Plan and apply; returns the plan."""
         code, plan = self.plan()
         assert code == CHANGES, plan
-        code, out = self.run("apply", "-input=false", PLAN)
+        code, out = self.run("apply", "-input=false", "-parallelism=40", PLAN)
         assert code == 0, out
+        return plan
+
+    def apply(self) -> str:
+        """Plan and apply; the plan after it must be empty."""
+        plan = self.make()
         code, again = self.plan()
         assert code == EMPTY, again
         return plan
 
     def errors(self, *args: str) -> list[Diagnostic]:
         """Run a command that must fail; returns its errors as the product reads them."""
-        code, out = self.run(*args, "-json", "-input=false")
+        command, *rest = args
+        code, out = self.run(command, "-json", "-input=false", *rest)
         found = [d for d in events.diagnostics(events.parse(out.encode())) if d.severity == "error"]
-        assert code not in (EMPTY, CHANGES) and found, out
+        assert code not in (EMPTY, CHANGES) and found, out[-2000:]
         return found
 
     def failing_plan(self) -> list[Diagnostic]:
