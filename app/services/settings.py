@@ -32,6 +32,7 @@ class RuntimeSettings:
     slots_per_node: int = 20
     slots_per_storage: int = 20
     parallelism: int = 10
+    clone_timeout_s: int = 3600  # of servers made from now on
 
 
 BOUNDS: dict[str, tuple[int, int]] = {
@@ -40,6 +41,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "slots_per_node": (1, 200),
     "slots_per_storage": (1, 200),
     "parallelism": (1, 50),
+    "clone_timeout_s": (300, 86_400),
 }
 
 

@@ -11,7 +11,7 @@ from app.adapters.terraform.skeleton import Skeleton
 from app.adapters.terraform.tfvars import DiskInput
 from app.adapters.terraform.workdir import write_imports
 from tests.simulator.conftest import Sim
-from tests.simulator.terraform import Terraform, server_input, skeleton_or_skip
+from tests.simulator.terraform import EMPTY, Terraform, server_input, skeleton_or_skip
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,8 @@ def test_servers_are_made_grown_and_destroyed_and_every_next_plan_is_empty(sim: 
     assert sim.get("/nodes/pve1/qemu/502/status/current")["status"] == "running"
     terraform.give(replace(web, cores=4, memory_mib=4096, disks=[DiskInput("scsi0", "nfs", 30)]), db)
     assert "0 to add, 1 to change, 0 to destroy" in terraform.apply()
+    terraform.give(replace(web, cores=4, memory_mib=4096, disks=[DiskInput("scsi0", "nfs", 30)], clone_timeout=7200), replace(db, clone_timeout=7200))
+    assert terraform.plan()[0] == EMPTY, "another time limit for clones is no change of a server that is there"
     config = sim.get("/nodes/pve1/qemu/501/config", current=1)
     assert (config["cores"], config["memory"]) == (4, "4096")
     assert "size=30G" in config["scsi0"]

@@ -15,13 +15,15 @@ from app.services import settings
 from app.services.uow import unit_of_work
 
 bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
-HOUR_S = 3600
+# Settings that the page shows in another unit: its field, and the seconds of one.
+UNITS = {"plan_expiry_s": ("plan_expiry_h", 3600), "clone_timeout_s": ("clone_timeout_min", 60)}
 
 
 def _page(form: dict[str, Any] | None = None, errors: dict[str, str] | None = None) -> Response:
     session = db.session()
     now = asdict(settings.get(session))
-    shown = {**now, "plan_expiry_h": f"{now['plan_expiry_s'] / HOUR_S:g}", **(form or {})}
+    units = {field: f"{now[name] / seconds:g}" for name, (field, seconds) in UNITS.items()}
+    shown = {**now, **units, **(form or {})}
     effective = settings.effective(current_app.extensions["settings"], session)
     return page("admin/settings.html", form=shown, errors=errors or {}, effective=effective)
 
@@ -33,14 +35,14 @@ def index() -> Response:
 
 
 def _field(name: str) -> str:
-    return "plan_expiry_h" if name == "plan_expiry_s" else name
+    return UNITS.get(name, (name, 1))[0]
 
 
 @bp.post("")
 @needs(Permission.MANAGE_SETTINGS)
 def change() -> Response:
     form = request.form.to_dict()
-    values = {name: number(form.get(_field(name)), HOUR_S if name == "plan_expiry_s" else 1) for name in settings.BOUNDS}
+    values = {name: number(form.get(_field(name)), UNITS.get(name, ("", 1))[1]) for name in settings.BOUNDS}
     numbers = {name: value for name, value in values.items() if isinstance(value, int)}
     faults = [FieldError(name, "int_parsing") for name in values if name not in numbers] + settings.check(numbers)
     if faults:
