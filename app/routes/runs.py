@@ -9,6 +9,7 @@ from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
 from app.extensions import db
 from app.models import PlanChange, Run
+from app.routes import remedies
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
 from app.services import overview, retries, runs, servers, settings
@@ -80,8 +81,9 @@ def _render(template: str, run_id: int) -> Response:
     actor, session = current_actor(), db.session()
     run = runs.get(session, actor, run_id)
     changes = sorted(runs.changes(session, run), key=_natural)
+    may = _may(actor, run)
     html = render_template(
-        template, run=run, alive=servers.alive(session, actor, run), changes=changes, events=runs.events(session, run), may=_may(actor, run), destroys=_destroys(changes),
+        template, run=run, alive=servers.alive(session, actor, run), changes=changes, events=runs.events(session, run), may=may, remedy=remedies.button(actor, run, may), destroys=_destroys(changes),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)
