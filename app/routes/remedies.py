@@ -23,13 +23,20 @@ class Button:
     post: bool = False
 
 
-# Remedy → what the create form is opened with another one of, and the button's words.
-OTHERS: dict[Remedy, tuple[str, LazyString]] = {
-    Remedy.OTHER_NODE: ("node", _l("Choose another node")),
-    Remedy.OTHER_STORAGE: ("storage", _l("Choose another storage")),
-    Remedy.OTHER_TEMPLATE: ("template", _l("Choose another template")),
-    Remedy.OTHER_NETWORK: ("network", _l("Choose another network")),
+# A change or a deletion names a server, whose node, storage and template are given.
+TRY_AGAIN = _l("Try again")
+WORDS: dict[Remedy, LazyString] = {
+    Remedy.RETRY: _l("Create again"),
+    Remedy.OTHER_NODE: _l("Choose another node"),
+    Remedy.OTHER_STORAGE: _l("Choose another storage"),
+    Remedy.OTHER_TEMPLATE: _l("Choose another template"),
+    Remedy.OTHER_NETWORK: _l("Choose another network"),
+    Remedy.CLUSTER: _l("Open the cluster's connection"),
+    Remedy.RAISE_TIMEOUT: _l("Raise the time limit"),
+    Remedy.WORKSPACE: _l("Open the workspace"),
 }
+# What the create form is opened with another one of.
+OTHERS = {Remedy.OTHER_NODE: "node", Remedy.OTHER_STORAGE: "storage", Remedy.OTHER_TEMPLATE: "template", Remedy.OTHER_NETWORK: "network"}
 
 
 def button(actor: Actor, run: Run, may: Mapping[str, bool]) -> Button | None:
@@ -40,17 +47,16 @@ def button(actor: Actor, run: Run, may: Mapping[str, bool]) -> Button | None:
     if remedy == Remedy.NONE:
         return None
     if remedy == Remedy.CLUSTER:
-        return _page(actor, Permission.MANAGE_CLUSTERS, _l("Open the cluster's connection"), "plug", url_for("admin_clusters.edit", cluster_id=run.workspace.cluster_id))
+        return _page(actor, Permission.MANAGE_CLUSTERS, remedy, "plug", url_for("admin_clusters.edit", cluster_id=run.workspace.cluster_id))
     if remedy == Remedy.RAISE_TIMEOUT:
-        return _page(actor, Permission.MANAGE_SETTINGS, _l("Raise the time limit"), "clock", url_for("admin_settings.index", _anchor="fld-clone_timeout_min"))
+        return _page(actor, Permission.MANAGE_SETTINGS, remedy, "clock", url_for("admin_settings.index", _anchor="fld-clone_timeout_min"))
     if remedy == Remedy.WORKSPACE:
-        return _page(actor, Permission.LOCK, _l("Open the workspace"), "box", url_for("workspaces.show", name=run.workspace.name))
+        return _page(actor, Permission.LOCK, remedy, "box", url_for("workspaces.show", name=run.workspace.name))
     if may["retry"]:
-        other, label = OTHERS.get(remedy, ("", _l("Create again")))
-        return Button(label, "refresh", url_for("servers.new", again=run.id, other=other or None, _anchor=f"fld-{other}" if other else None))
-    # A change or a deletion names a server: node, storage and template are given.
-    return Button(_l("Try again"), "refresh", url_for("runs.retry", run_id=run.id), post=True) if may["repeat"] else None
+        other = OTHERS.get(remedy)
+        return Button(WORDS[remedy], "refresh", url_for("servers.new", again=run.id, other=other, _anchor=other and f"fld-{other}"))
+    return Button(TRY_AGAIN, "refresh", url_for("runs.retry", run_id=run.id), post=True) if may["repeat"] else None
 
 
-def _page(actor: Actor, permission: Permission, label: LazyString, icon: str, href: str) -> Button | None:
-    return Button(label, icon, href) if actor.can(permission) else None
+def _page(actor: Actor, permission: Permission, remedy: Remedy, icon: str, href: str) -> Button | None:
+    return Button(WORDS[remedy], icon, href) if actor.can(permission) else None

@@ -6,6 +6,7 @@ from flask_babel import Babel
 
 from app.domain.failures import CATALOGUE, Explained, explain
 from app.messages import HINTS, MESSAGES, hint_of, text_of
+from scripts import failures_doc
 
 # What the runner says beside a code of its own.
 RUNNERS = ("vmid", "server", "found", "wanted", "times", "by", "reason", "path", "privilege")
@@ -71,3 +72,7 @@ def test_every_code_has_a_text_and_a_hint() -> None:
     assert len(codes) == len(set(codes))
     assert {c for c in codes if c not in MESSAGES} == set()
     assert {c for c in codes if c not in HINTS} == set()
+
+
+def test_the_page_for_people_is_the_catalogue() -> None:
+    assert failures_doc.FILE.read_text(encoding="utf-8") == failures_doc.page(), "run: python -m scripts.failures_doc"
