@@ -6,11 +6,12 @@ from itertools import count
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from app.domain.failures import CATALOGUE, Remedy
 from app.domain.run_state import RunKind, RunState
 from app.models import Cluster, Project, Run, User
-from app.services import servers, workspaces
+from app.services import servers, settings, workspaces
 from app.services.actor import Actor
 from app.services.uow import unit_of_work
 from tests.integration import rows
@@ -165,3 +166,12 @@ def test_the_form_has_another_storage(owner: Client, asked: Run) -> None:
 
 def test_the_form_leaves_the_choice_of_another_template_open(owner: Client, asked: Run) -> None:
     assert form_of(owner, asked, "template")["template"] == ""
+
+
+def test_a_raised_time_limit_holds_for_the_next_request_and_not_for_one_that_is_under_way(administrator: Client, asked: Run) -> None:
+    with unit_of_work() as uow:
+        row = uow.session.get_one(Run, asked.id)
+        [before] = (row.inputs or {})["servers"].values()
+        settings.change(uow, Actor.of(uow.session.scalars(select(User).where(User.username == "ada")).one()), clone_timeout_s=7200)
+        [after] = workspaces.render_inputs(uow.session, row, {})["servers"].values()
+    assert (before["clone_timeout"], after["clone_timeout"]) == (3600, 7200)
