@@ -10,7 +10,7 @@ from typing import Any
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
-_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs")
+_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures")
 
 
 class _Args(dict[str, Any]):

@@ -69,6 +69,7 @@ MESSAGES: dict[str, LazyString] = {
     "greater_than_equal": _l("At least %(ge)s."),
     "less_than": _l("This must be less than %(lt)s."),
     "less_than_equal": _l("At most %(le)s."),
+    "over_the_deadline": _l("At most %(le)s: a run ends after RUN_DEADLINE_S anyway. Raise that first."),
     "list_type": _l("This must be a list."),
     "too_short": _l("At least %(min_length)s entries."),
     "too_long": _l("At most %(max_length)s entries."),

@@ -4,46 +4,55 @@ import re
 from pathlib import Path
 
 from flask import Flask
-from flask_babel import Babel, force_locale
+from flask_babel import Babel
 
-from app.domain.failures import CATALOGUE, OWN, Remedy, remedy
-from app.messages import hint_of, text_of
+from app.domain.failures import CATALOGUE, Failure, Remedy
+from app.messages import HINTS, MESSAGES
+from app.routes.remedies import WORDS
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
-HEAD = """# Failures a run explains
+PAGE = """# Why a run failed, and what to do
 
-When Terraform, its provider or Proxmox says no, the run's page shows the cause, what to do, and a button where there is one. This table
-is written by `python -m scripts.failures` from `app/domain/failures.py` and the catalogues of texts; a test compares them. Each failure of
-the first table is produced in `tests/simulator/test_failures.py`, by the real Terraform and the real provider against the simulated
-cluster. What is in neither table is shown in Terraform's own words, summary and detail, of the server they belong to.
+When Terraform, its provider or Proxmox says no, the run's page shows the cause, what to do, and a button where the product can do
+it and the reader's role may. Who asked for servers in vain chooses another node, storage, template or network in the form, which opens
+with the rest as it was; while some of them are there, "Try again" goes on with the others. Terraform's own words stand below each
+explanation, and alone when nothing here matches them.
+
+This page is written by `python -m scripts.failures` from `app/domain/failures.py` and the catalogues of texts; a test compares them.
+The failures of the first table are brought about in `tests/simulator/test_failures.py`, through the real Terraform and the real
+provider in the simulated cluster.
+
+## Found in what Terraform says
+
+The first row that matches wins.
+
+{found}
+
+## Found by the run itself
+
+{own}
 """
-BUTTONS = {
-    Remedy.RETRY: "Try again", Remedy.OTHER_NODE: "Choose another node", Remedy.OTHER_STORAGE: "Choose another storage",
-    Remedy.OTHER_TEMPLATE: "Choose another template", Remedy.OTHER_NETWORK: "Choose another network", Remedy.CHANGE: "Change the values",
-    Remedy.CLUSTER: "Open the cluster", Remedy.FORGET: "Forget the server", Remedy.NONE: "–",
-}  # fmt: skip
 
 
 def text() -> str:
-    """Return the document."""
+    """Return the page as it must be."""
     app = Flask("failures")
     Babel(app)
-    with app.test_request_context(), force_locale("en"):
-        known = _rows([failure.code for failure in CATALOGUE])
-        own = _rows([code for code in OWN if code not in {failure.code for failure in CATALOGUE}])
-    return "\n".join([HEAD, "## What Terraform, provider and Proxmox say", "", *known, "", "## What a run finds out by itself", "", *own, ""])
+    with app.app_context():
+        return PAGE.format(found=_table([f for f in CATALOGUE if f.pattern]), own=_table([f for f in CATALOGUE if not f.pattern]))
 
 
-def _rows(codes: list[str]) -> list[str]:
-    out = ["| code | what happened | what to do | button |", "|---|---|---|---|"]
-    for code in dict.fromkeys(codes):
-        cells = (f"`{code}`", _plain(text_of(code, {})), _plain(hint_of(code, {})) or "–", BUTTONS[remedy(code)])
-        out.append(f"| {' | '.join(cells)} |")
-    return out
+def _table(failures: list[Failure]) -> str:
+    rows = [f"| `{f.code}` | {_shown(MESSAGES[f.code])} | {_shown(HINTS.get(f.code, '–'))} | {_button(f.remedy)} |" for f in failures]
+    return "\n".join(["| code | what happened | what to do | button |", "|---|---|---|---|", *rows])
 
 
-def _plain(said: str) -> str:
-    return re.sub(r"\s+", " ", said).replace("|", "\\|")
+def _shown(said: object) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"%\((\w+)\)s", r"*\1*", str(said))).replace("|", "\\|")
+
+
+def _button(remedy: Remedy) -> str:
+    return "–" if remedy == Remedy.NONE else str(WORDS[remedy])
 
 
 if __name__ == "__main__":

@@ -104,6 +104,8 @@ class Base(FakePve):  # type: ignore[misc, unused-ignore]  # fakepve carries no 
     clone_limit: int
     cloning: "collections.Counter[Any]"
     aborted: set[str]
+    task_faults: dict[tuple[str, int], str]  # (type, VMID of the guest) → the error it ends in
+    silent: set[int]  # guests whose agent does not answer
     running_tasks: "set[asyncio.Task[None]]"
 
     def vm(self, vmid: int) -> Any:

@@ -49,6 +49,7 @@ class Simulator(Control, Seeds, State, Snapshots, Tasks, Backups, Moves, Config,
         self.vms, self.cluster_name = Guests(), spec["cluster"]
         self.cloning, self.aborted, self.running_tasks = collections.Counter(), set(), set()
         self.faults, self.locked_here, self.swallowed = dict(NO_FAULTS), set(), []
+        self.task_faults, self.silent = {}, set()
         self.set_pace(1.0, None, 0)
         self.nodes = {node["name"]: {"online": True, **node} for node in spec["nodes"]}
         self.storages = {

@@ -61,8 +61,21 @@ class Control(Base):
 
     # ---- faults of the API
     async def op_fail(self, a: Fields) -> None:
-        """Answer requests whose path ends with `suffix` with an error, `times` times or from now on."""
-        self.fail(a["method"], a["suffix"], a.get("status", 500), a.get("message", "injected"), times=a.get("times"))
+        """Answer requests whose path ends with `suffix` with an error, `times` times or from now on.
+
+        `error` names one of Proxmox's own in fakepve's catalogue, of a request or of the task it starts; else `status`
+        and `message` are the answer.
+        """
+        own = {"error": a["error"]} if "error" in a else {"status": a.get("status", 500), "message": a.get("message", "injected")}
+        self.fail(a["method"], a["suffix"], times=a.get("times"), **own)
+
+    async def op_task_fails(self, a: Fields) -> None:
+        """Let the next task of a `type` on a guest (of a clone: the new one) end in the error `message`, in its middle."""
+        self.task_faults[(str(a["type"]), int(a["vmid"]))] = str(a["message"])
+
+    async def op_agent(self, a: Fields) -> None:
+        """Silence a guest's agent, or let it answer again."""
+        (self.silent.discard if a["answers"] else self.silent.add)(int(a["vmid"]))
 
     async def op_network(self, a: Fields) -> None:
         """Delay, drop or hang requests: `latency`, `jitter`, `drop_rate`, `hang_rate`, `hang_secs`."""
@@ -180,6 +193,8 @@ class Control(Base):
         self.failures.clear()
         self.swallowed.clear()
         await self.op_let_go({})
+        self.task_faults.clear()
+        self.silent.clear()
         self.faults.update(NO_FAULTS)
         self.quorate = True
         self.time_scale, self.clone_seconds, self.clone_limit = self.first_pace

@@ -30,7 +30,7 @@ class Inside(Base):
         if str(vm.config.get("agent", "0")).split(",")[0].split("=")[-1] != "1":
             raise die("No QEMU guest agent configured")
         booted = time.time() - (vm.started_at or 0) >= BOOT_SECS * self.time_scale
-        vm.agent = {"interfaces": self.interfaces(vm)} if vm.status == "running" and booted else None
+        vm.agent = {"interfaces": self.interfaces(vm)} if vm.status == "running" and booted and vm.vmid not in self.silent else None
         return await super()._agent_call(match, values)
 
     def interfaces(self, vm: FakeVm) -> list[Fields]:

@@ -69,10 +69,15 @@ class Tasks(Base):
                 await self.acquire(vm, upid)
                 held = True
             paced = self._steps(SECS.get(ttype, 0), steps) if real_s is None else self._steps_within(real_s, steps)
+            fault = self.task_faults.pop((ttype, vm.vmid), None) if vm is not None else None
             async for line in paced:
                 if upid in self.aborted:
                     raise TaskError("interrupted by signal")
                 self._say(record, line)
+                if fault and line:
+                    break  # not before the log shows that it began
+            if fault:
+                raise TaskError(fault)
             if vm is not None and ttype in ("qmstart", "qmreboot"):
                 self._before_boot(vm)
             for line in (await body() or "").splitlines():

@@ -5,7 +5,6 @@ from flask_babel import lazy_gettext as _l
 
 from app.domain.action_state import ActionKind, ActionState
 from app.domain.approval import APPROVER_ROLES, ApprovalPolicy
-from app.domain.failures import Remedy
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus
@@ -89,13 +88,6 @@ STEPS: dict[str, LazyString] = {
     "work": _l("in progress"),
 }
 # What leads back to the form, and the field to look at there.
-REMEDIES: dict[str, tuple[LazyString, str]] = {
-    Remedy.OTHER_NODE: (_l("Choose another node"), "#fld-node"),
-    Remedy.OTHER_STORAGE: (_l("Choose another storage"), "#fld-storage"),
-    Remedy.OTHER_TEMPLATE: (_l("Choose another template"), "#fld-template"),
-    Remedy.OTHER_NETWORK: (_l("Choose another network"), "#fld-network"),
-    Remedy.CHANGE: (_l("Change the values"), ""),
-}
 EVENTS: dict[str, LazyString] = {
     "requested": _l("Requested"),
     "cancel_requested": _l("Cancel asked for"),

@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
-from app.domain import failures
 from app.domain.approval import Stop
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
 from app.extensions import db
 from app.models import PlanChange, Run
+from app.routes import remedies
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
 from app.schemas.runs import activity
@@ -96,7 +96,7 @@ def _render(template: str, run_id: int) -> Response:
     may = _may(actor, run, alive, decision)
     html = render_template(
         template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=may, who=_who(decision, may), destroys=_destroys(changes),
-        remedy=failures.remedy(run.error["code"]) if run.error else None, waiting=waiting.explain(session, actor, run), activity=activity(run),
+        remedy=remedies.button(actor, run, may, alive), waiting=waiting.explain(session, actor, run), activity=activity(run),
         expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)

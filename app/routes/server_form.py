@@ -37,8 +37,11 @@ def first_values(choices: Choices, template: str | None, user: User) -> dict[str
     }
 
 
-def again_values(run: Run, choices: Choices) -> dict[str, Any]:
-    """Return what the create page opens with to ask once more for what a run was asked for."""
+def again_values(run: Run, choices: Choices, other: str = "") -> dict[str, Any]:
+    """Return what the create page opens with to ask once more for what a run was asked for.
+
+    `other` names what must not be the same again: node, storage, network or template.
+    """
     rendered = run.inputs or {}
     asked = [rendered.get("servers", {}).get(slug) for slug in run.targets]
     first = asked[0] if asked else None
@@ -61,7 +64,29 @@ def again_values(run: Run, choices: Choices) -> dict[str, Any]:
         "tags": " ".join(first["tags"]),
         "description": first["note"],
         "start": first["started"],
+        **_place(run, asked, choices, other),
     }
+
+
+def _place(run: Run, asked: list[dict[str, Any] | None], choices: Choices, other: str) -> dict[str, Any]:
+    """Return the network as it was, and another one of what failed; the rest of the place is chosen anew."""
+    cluster = run.workspace.cluster_id
+    failed = (run.error or {}).get("args", {}).get("servers") or run.targets
+    rows = [row for slug, row in zip(run.targets, asked, strict=True) if row and slug in failed]
+    bridges = {(nic["bridge"], nic["vlan"]) for row in rows for nic in row["nics"]}
+    same = [n.name for n in choices.networks if n.cluster_id == cluster and (n.bridge, n.vlan) in bridges]
+    if other == "network":
+        return {"network": next((n.name for n in choices.networks if n.cluster_id == cluster and n.name not in same), "")}
+    kept = {"network": same[0]} if same else {}
+    if other == "node":
+        nodes = {row["node"] for row in rows}
+        free = [n for n in choices.nodes if n.cluster_id == cluster and n.online and n.name not in nodes]
+        return {**kept, "node": max(free, key=lambda n: n.free_gib).name if free else ""}
+    if other == "storage":
+        storages = {d["datastore"] for row in rows for d in row["disks"]}
+        room = [s for s in choices.storages if s.cluster_id == cluster and s.name not in storages]
+        return {**kept, "storage": max(room, key=lambda s: s.free_gib).name if room else ""}
+    return {**kept, "template": ""} if other == "template" else kept
 
 
 def shown(form: Form) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def new() -> Response:
     values = server_form.first_values(choices, request.args.get("template"), current_user)
     again = request.args.get("again", type=int)
     if again is not None:
-        values |= server_form.again_values(runs.get(db.session(), current_actor(), again), choices)
+        values |= server_form.again_values(runs.get(db.session(), current_actor(), again), choices, request.args.get("other", ""))
     return _create_page(values, {}, choices)
 
 

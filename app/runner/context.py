@@ -197,6 +197,13 @@ class RunContext:
         path = self.folder / f"{phase}.out"
         return list(events.parse(path.read_bytes())) if path.exists() else []
 
+    def words_of(self, phase: str) -> list[str]:
+        """Return the lines of a phase that are no events, such as a crash's."""
+        said = [str(e["@message"]) for e in self.events_of(phase) if e.get("type") == "text"]
+        path = self.folder / f"{phase}.err"
+        said += path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+        return [line.strip() for line in said if line.strip()]
+
     def shown(self, phase: str) -> dict[str, object]:
         """Return the JSON document a phase printed."""
         try:

@@ -1,5 +1,6 @@
 """How a run ends: what Proxmox shows at the end, and the last transaction."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from app.services import run_execution, states
 from app.services.run_settlement import Seen
 
 log = get_logger(__name__)
+CRASH_LINES = 20
 LOOK_PATIENCE_S, LOOK_POLL_S = 15.0, 0.5
 # The VMID may have been taken by our own request, whose answer was lost, or by somebody else: the next look tells.
-IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "vmid_taken"})
+IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "node_silent", "vmid_taken"})
 _STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
 
 
@@ -66,7 +68,8 @@ def complete(context: RunContext, phase: str) -> bool:
 
 def terraform_failed(context: RunContext, phase: str) -> None:
     """Terraform said why; the catalogue says what it means."""
-    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, _errors(context, phase)).as_json())
+    errors = _errors(context, phase) or _unstructured(context, phase)
+    _end(context, RunState.ERRORED, _seen(context, careful=True), _explained(context, errors).as_json())
 
 
 def in_doubt(context: RunContext, phase: str) -> bool:
@@ -84,11 +87,27 @@ def _errors(context: RunContext, phase: str) -> list[events.Diagnostic]:
     return [d for d in events.diagnostics(context.events_of(phase)) if d.severity == "error"]
 
 
+def _unstructured(context: RunContext, phase: str) -> list[events.Diagnostic]:
+    """Return the end of what is not JSON as one error: a Terraform that crashed has no diagnostics."""
+    words = context.words_of(phase)[-CRASH_LINES:]
+    return [events.Diagnostic("error", words[0], "\n".join(words[1:]), None)] if words else []
+
+
 def _explained(context: RunContext, errors: list[events.Diagnostic]) -> Failure:
-    texts = [f"{d.summary}\n{d.detail}" for d in errors]
-    code, args = failures.explain(texts)
+    found = failures.explain([f"{d.summary}\n{d.detail}" for d in errors])
+    # The card shows the first text at once: the one that the explanation is about.
+    first = errors[found.index : found.index + 1]
+    ordered = [*first, *(d for d in errors if d not in first)]
     slugs = sorted({d.slug for d in errors if d.slug})
-    return Failure(code, {**_known(context, slugs), **args, "servers": slugs}, "\n\n".join(t.strip() for t in texts))
+    known = _known(context, [d.slug for d in first if d.slug])
+    return Failure(found.code, {**known, **found.args, "servers": slugs}, "\n\n".join(_told(context, d) for d in ordered))
+
+
+def _told(context: RunContext, diagnostic: events.Diagnostic) -> str:
+    """Return Terraform's words, with the server's name where there are several."""
+    text = re.sub(r"\n{2,}", "\n", f"{diagnostic.summary}\n{diagnostic.detail}".strip())
+    names = {t.slug: t.name for t in context.facts.servers}
+    return f"{names.get(diagnostic.slug, diagnostic.slug)}: {text}" if diagnostic.slug and len(names) > 1 else text
 
 
 def _known(context: RunContext, slugs: Sequence[str] = ()) -> dict[str, str]:

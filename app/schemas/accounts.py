@@ -67,6 +67,7 @@ class SettingsChange(BaseModel):
     slots_per_node: int | None = None
     slots_per_storage: int | None = None
     parallelism: int | None = None
+    clone_timeout_s: int | None = None
 
 
 def user_json(user: User) -> dict[str, Any]:

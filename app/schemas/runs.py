@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.domain.failures import remedy_of
 from app.domain.run_state import FINAL, RunKind
 from app.domain.server_status import ServerStatus
 from app.messages import hint_of, text_of
@@ -76,13 +77,19 @@ def activity(run: Run) -> list[dict[str, Any]]:
     return [{"server": names.get(slug, slug), "percent": None, **now} for slug, now in run.activity.items()]
 
 
+def failure(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Why a run failed, and the name of what can be done about it."""
+    shown = told(error)
+    return {**shown, "remedy": remedy_of(shown["code"])} if shown else None
+
+
 def run_json(run: Run) -> dict[str, Any]:
     """A run; its creator must be loaded."""
     return {
         "id": run.id, "task_id": run.task_id, "kind": run.kind, "state": run.state, "status": run.state, "servers": run.names,
         "workspace": run.workspace_id, "created_by": run.created_by.username, "apply": run.apply_mode, "plan": run.plan_summary,
         "progress": {"done": run.progress_done, "total": run.progress_total}, "waiting_for": told(run.waiting_for),
-        "needs_approval": told(run.guard) if run.state.value == "planned" else None, "error": told(run.error),
+        "needs_approval": told(run.guard) if run.state.value == "planned" else None, "error": failure(run.error),
         "activity": activity(run), "stalled_at": run.stalled_at, "retry_of": run.retry_of_id,
         "cancel_requested_at": run.cancel_requested_at, "log_bytes": run.log_bytes, "created_at": run.created_at,
         "started_at": run.started_at, "planned_at": run.planned_at, "finished_at": run.finished_at,

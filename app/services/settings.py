@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.config import Settings
+from app.config import Settings, get_settings
 from app.domain.permissions import Permission
 from app.errors import FieldError, Invalid
 from app.models import Setting
@@ -33,6 +33,7 @@ class RuntimeSettings:
     slots_per_node: int = 20
     slots_per_storage: int = 20
     parallelism: int = 10
+    clone_timeout_s: int = 3600  # of servers made from now on
 
 
 BOUNDS: dict[str, tuple[int, int]] = {
@@ -42,6 +43,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "slots_per_node": (1, 200),
     "slots_per_storage": (1, 200),
     "parallelism": (1, 50),
+    "clone_timeout_s": (300, 86_400),
 }
 
 
@@ -75,6 +77,9 @@ def check(changes: dict[str, int]) -> list[FieldError]:
             faults.append(FieldError(name, "greater_than_equal", {"ge": BOUNDS[name][0]}))
         elif value > BOUNDS[name][1]:
             faults.append(FieldError(name, "less_than_equal", {"le": BOUNDS[name][1]}))
+        elif name == "clone_timeout_s" and value > (longest := max(RuntimeSettings.clone_timeout_s, get_settings().run_deadline_s)):
+            # A run ends at its own deadline, so a longer limit would promise what does not hold.
+            faults.append(FieldError(name, "over_the_deadline", {"le": longest}))
     return faults
 
 

@@ -17,11 +17,9 @@ from app.domain.server_status import ServerStatus
 from app.errors import NotFound
 from app.models import Cluster, Run, Server, Template, User, Workspace
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
+from app.services import settings
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
-
-# Not by size: a value that follows the disk would show up as a change of its own in every resize.
-CLONE_TIMEOUT_S = 3600
 
 
 # ---------------------------------------------------------------- reading
@@ -111,7 +109,7 @@ def marker(installation_id: str, workspace_id: int, slug: str) -> str:
     return f"managed-by:tpm/{installation_id}/{workspace_id}/{slug}"
 
 
-def _input(server: Server, new: Mapping[str, Any], started: bool) -> ServerInput:
+def _input(server: Server, new: Mapping[str, Any], started: bool, clone_timeout_s: int) -> ServerInput:
     def value(name: str) -> Any:
         return new.get(name, getattr(server, name))
 
@@ -120,7 +118,7 @@ def _input(server: Server, new: Mapping[str, Any], started: bool) -> ServerInput
         name=server.name, vmid=server.vmid, marker=server.marker, node=server.node_name, note=value("description"),
         tags=list(value("tags")), started=started, cores=value("cores"), memory_mib=value("memory_mib"),
         agent=server.agent, username=server.username, ssh_keys=list(server.ssh_keys),
-        clone_timeout=CLONE_TIMEOUT_S,
+        clone_timeout=clone_timeout_s,
         disks=[DiskInput(d["interface"], d["storage"], int(d["size_gib"])) for d in disks],
         nics=[
             NicInput(n["bridge"], n.get("vlan"), f"{n['ip']}/{n['prefix']}" if n.get("ip") else "dhcp", n.get("gateway"))
@@ -140,6 +138,8 @@ def render_inputs(session: Session, run: Run, running: Mapping[str, bool]) -> di
         .where(Server.workspace_id == run.workspace_id, Server.deleted_at.is_(None), or_(Server.in_state, Server.slug.in_(run.targets)))
         .order_by(Server.id)
     ).all()
+    # One for all: the module holds it against a new server only.
+    clone_timeout_s = settings.get(session).clone_timeout_s
     wanted: dict[str, ServerInput] = {}
     for server in rows:
         if run.kind == RunKind.DELETE and server.slug in run.targets:
@@ -147,7 +147,7 @@ def render_inputs(session: Session, run: Run, running: Mapping[str, bool]) -> di
         new = run.intent.get("servers", {}).get(server.slug, {})
         first = run.kind == RunKind.CREATE and server.slug in run.targets
         started = server.start_on_create if first else running.get(server.slug, server.status == ServerStatus.RUNNING)
-        wanted[server.slug] = _input(server, new, started)
+        wanted[server.slug] = _input(server, new, started, clone_timeout_s)
     any_server = rows[0] if rows else None
     template = session.get(Template, any_server.template_id) if any_server and any_server.template_id else None
     nic = any_server.nics[0] if any_server and any_server.nics else {}
@@ -163,5 +163,5 @@ def render_inputs(session: Session, run: Run, running: Mapping[str, bool]) -> di
 def single_input(session: Session, server: Server, run: Run) -> dict[str, Any]:
     """Return inputs that hold this one server, for taking its VM into the state before a delete."""
     everything = render_inputs(session, run, {})
-    everything["servers"][server.slug] = asdict(_input(server, {}, server.status == ServerStatus.RUNNING))
+    everything["servers"][server.slug] = asdict(_input(server, {}, server.status == ServerStatus.RUNNING, settings.get(session).clone_timeout_s))
     return everything

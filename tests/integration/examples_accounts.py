@@ -32,7 +32,8 @@ def _vera(world: World) -> Values:
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIcBNkBEwGV5mDsCLKDGPbWBSPdgPuNwnQ0Oz1bOV9Fk walk@example"
 
 SETTINGS = {
-    "plan_expiry_s": "3600", "plan_expiry_h": "1", "stall_after_s": "60", "slots_per_template": "9", "slots_per_node": "9",
+    "plan_expiry_s": "3600", "plan_expiry_h": "1", "stall_after_s": "60", "clone_timeout_s": "7200", "clone_timeout_min": "120",
+    "slots_per_template": "9", "slots_per_node": "9",
     "slots_per_storage": "9", "parallelism": "7",
 }  # fmt: skip
 

@@ -389,3 +389,19 @@ def test_the_create_form_says_beforehand_that_a_plan_will_wait(cluster: Cluster,
     rule(ApprovalPolicy.ALWAYS, four_eyes=True)
     text = browser.get("/servers/new").text
     assert warning in text and "An operator or administrator other than dana decides." in text
+
+
+# ---------------------------------------------------------------- the same decision twice
+@pytest.mark.parametrize("decision", ["apply", "discard"])
+def test_a_decision_sent_again_with_its_key_gets_the_first_ones_answer(workspace: Workspace, dana: User, client_for: Make, decision: str) -> None:
+    run, client = planned(workspace, dana, mode=ApplyMode.CONFIRM), client_for(dana)
+    answers = [client.post(f"/api/runs/{run.id}/{decision}", json={"comment": "go"}, headers={"Idempotency-Key": "once"}) for _ in range(2)]
+    assert [a.status_code for a in answers] == [202, 202]
+    assert answers[0].json == answers[1].json and answers[0].headers["Location"] == answers[1].headers["Location"]
+    assert client.post(f"/api/runs/{run.id}/{decision}", json={"comment": "go"}).status_code == 409
+
+
+def test_a_cancel_sent_again_with_its_key_gets_the_first_ones_answer(workspace: Workspace, dana: User, client_for: Make) -> None:
+    run, client = planned(workspace, dana), client_for(dana)
+    answers = [client.post(f"/api/runs/{run.id}/cancel", headers={"Idempotency-Key": "once"}) for _ in range(2)]
+    assert [(a.status_code, a.json["state"]) for a in answers] == [(202, "applying")] * 2

@@ -29,6 +29,21 @@ def test_values_out_of_bounds_are_faults_of_their_fields(client_for, make_user):
     assert {e["field"] for e in answer.json["errors"]} == {"parallelism", "slots_per_node"}
 
 
+def test_a_clone_may_not_take_longer_than_its_run(client_for, make_user):
+    client = client_for(make_user("administrator"))
+    deadline = get_settings().run_deadline_s
+    [fault] = client.patch("/api/settings", json={"clone_timeout_s": deadline + 1}).json["errors"]
+    assert fault["field"] == "clone_timeout_s" and "RUN_DEADLINE_S" in fault["message"]
+    assert client.patch("/api/settings", json={"clone_timeout_s": deadline}).status_code == 200
+
+
+def test_bounds_are_told_in_the_unit_of_the_field(client_for, make_user):
+    client = client_for(make_user("administrator"), "cookie")
+    form = {name: str(value) for name, value in asdict(settings.RuntimeSettings()).items()}
+    page = client.post("/admin/settings", data=form | {"plan_expiry_h": "1", "clone_timeout_min": "1"}).text
+    assert "At least 5." in page and "At least 300." not in page
+
+
 def test_only_administrators_see_the_configuration(client_for, make_user):
     assert client_for(make_user("operator")).get("/api/settings").status_code == 403
 

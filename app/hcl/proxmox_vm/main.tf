@@ -158,7 +158,8 @@ resource "proxmox_virtual_environment_vm" "server" {
   }
 
   lifecycle {
-    ignore_changes = [clone]
+    # Both matter to a new server only: a higher limit must not show up as a change of every other one.
+    ignore_changes = [clone, timeout_clone]
   }
 }
 

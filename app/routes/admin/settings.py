@@ -1,6 +1,7 @@
 """The configuration in force, and the part of it that is changed here."""
 
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request, url_for
@@ -15,13 +16,15 @@ from app.services import settings
 from app.services.uow import unit_of_work
 
 bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
-HOUR_S = 3600
+# Settings that the page shows in another unit: its field, and the seconds of one.
+UNITS = {"plan_expiry_s": ("plan_expiry_h", 3600), "clone_timeout_s": ("clone_timeout_min", 60)}
 
 
 def _page(form: dict[str, Any] | None = None, errors: dict[str, str] | None = None) -> Response:
     session = db.session()
     now = asdict(settings.get(session))
-    shown = {**now, "plan_expiry_h": f"{now['plan_expiry_s'] / HOUR_S:g}", **(form or {})}
+    units = {field: f"{now[name] / seconds:g}" for name, (field, seconds) in UNITS.items()}
+    shown = {**now, **units, **(form or {})}
     effective = settings.effective(current_app.extensions["settings"], session)
     return page("admin/settings.html", form=shown, errors=errors or {}, effective=effective)
 
@@ -33,21 +36,26 @@ def index() -> Response:
 
 
 def _field(name: str) -> str:
-    return "plan_expiry_h" if name == "plan_expiry_s" else name
+    return UNITS.get(name, (name, 1))[0]
+
+
+def _in_units(faults: Iterable[FieldError]) -> list[FieldError]:
+    """Return faults whose bounds are in the unit of their field."""
+    return [replace(f, args={k: f"{v / UNITS[f.field][1]:g}" for k, v in f.args.items()}) if f.field in UNITS else f for f in faults]
 
 
 @bp.post("")
 @needs(Permission.MANAGE_SETTINGS)
 def change() -> Response:
     form = request.form.to_dict()
-    values = {name: number(form.get(_field(name)), HOUR_S if name == "plan_expiry_s" else 1) for name in settings.BOUNDS}
+    values = {name: number(form.get(_field(name)), UNITS.get(name, ("", 1))[1]) for name in settings.BOUNDS}
     numbers = {name: value for name, value in values.items() if isinstance(value, int)}
     faults = [FieldError(name, "int_parsing") for name in values if name not in numbers] + settings.check(numbers)
     if faults:
-        return _page(form, messages(faults, _field))
+        return _page(form, messages(_in_units(faults), _field))
     try:
         with unit_of_work() as uow:
             settings.change(uow, current_actor(), **numbers)
     except Invalid as exc:
-        return _page(form, messages(exc.errors, _field))
+        return _page(form, messages(_in_units(exc.errors), _field))
     return done(_("Settings are saved; they hold for runs that begin now."), url_for(".index"))

@@ -1,8 +1,9 @@
 """Runs over the API: list, one with its changes, its log, and what people decide about it."""
 
+from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 
 from app.domain.permissions import Permission
 from app.domain.run_state import RunState
@@ -10,23 +11,35 @@ from app.extensions import db
 from app.messages import text_of
 from app.routes.access import current_actor, needs
 from app.routes.api import answer, page
-from app.routes.api.servers import accept
+from app.routes.api.servers import accept, once
 from app.routes.parse import body, query
 from app.schemas.page import clamp
 from app.schemas.runs import Comment, LogQuery, RunQuery, change_json, run_json, told
 from app.services import approvals, retries, runs, waiting
 from app.services.actor import Actor
 from app.services.approvals import Decision
+from app.services.idempotency import Stored
 from app.services.runs import RunFilter
-from app.services.uow import unit_of_work
+from app.services.uow import UnitOfWork
 from app.services.waiting import Waiting
 
 bp = Blueprint("api_runs", __name__, url_prefix="/api/runs")
 
 
-def _state(run_id: int) -> Response:
-    run = runs.get(db.session(), current_actor(), run_id)
-    return answer({"success": True, "task_id": run.task_id, "run_id": run.id, "state": run.state}, 202)
+def _decided(run_id: int, work: Callable[[UnitOfWork, Actor, str], object]) -> Response:
+    """Do what somebody decided about a run, once per Idempotency-Key; answers the state that it is in then."""
+    comment, actor = body(Comment, optional=True).comment, current_actor()
+
+    def act(uow: UnitOfWork) -> Stored:
+        work(uow, actor, comment)
+        uow.session.flush()
+        run = runs.get(uow.session, actor, run_id)
+        uow.session.refresh(run)
+        return Stored(
+            {"success": True, "task_id": str(run.task_id), "run_id": run.id, "state": run.state.value}, url_for("api_tasks.show", task_id=run.task_id)
+        )
+
+    return once(act)
 
 
 @bp.get("")
@@ -59,28 +72,19 @@ def log(run_id: int) -> Response:
 @bp.post("/<int:run_id>/apply")
 @needs(Permission.CREATE)
 def apply(run_id: int) -> Response:
-    comment = body(Comment, optional=True).comment
-    with unit_of_work() as uow:
-        runs.approve(uow, current_actor(), run_id, comment)
-    return _state(run_id)
+    return _decided(run_id, lambda uow, actor, comment: runs.approve(uow, actor, run_id, comment))
 
 
 @bp.post("/<int:run_id>/discard")
 @needs(Permission.CREATE)
 def discard(run_id: int) -> Response:
-    comment = body(Comment, optional=True).comment
-    with unit_of_work() as uow:
-        runs.discard(uow, current_actor(), run_id, comment)
-    return _state(run_id)
+    return _decided(run_id, lambda uow, actor, comment: runs.discard(uow, actor, run_id, comment))
 
 
 @bp.post("/<int:run_id>/cancel")
 @needs(Permission.CREATE)
 def cancel(run_id: int) -> Response:
-    body(Comment, optional=True)
-    with unit_of_work() as uow:
-        runs.cancel(uow, current_actor(), run_id)
-    return _state(run_id)
+    return _decided(run_id, lambda uow, actor, _comment: runs.cancel(uow, actor, run_id))
 
 
 @bp.post("/<int:run_id>/retry")
@@ -94,10 +98,7 @@ def retry(run_id: int) -> Response:
 @bp.post("/<int:run_id>/stop")
 @needs(Permission.STOP_NOW)
 def stop(run_id: int) -> Response:
-    body(Comment, optional=True)
-    with unit_of_work() as uow:
-        runs.stop(uow, current_actor(), run_id)
-    return _state(run_id)
+    return _decided(run_id, lambda uow, actor, _comment: runs.stop(uow, actor, run_id))
 
 
 def decision_json(decision: Decision | None, actor: Actor) -> dict[str, Any] | None:
