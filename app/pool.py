@@ -10,6 +10,9 @@ from sqlalchemy.exc import DisconnectionError
 from app.config import Settings
 
 STATEMENT_TIMEOUT_MS = 15_000
+# A process that is stopped in the middle of a transaction keeps its locks: after this long PostgreSQL takes them away.
+# Less than a lease, so that the sweeper can hand its run to another runner. No transaction waits for anything but the database.
+IDLE_IN_TRANSACTION_MS = 10_000
 
 
 def engine_options(settings: Settings, application: str = "tpm") -> dict[str, Any]:
@@ -25,7 +28,10 @@ def engine_options(settings: Settings, application: str = "tpm") -> dict[str, An
             "connect_timeout": 3,
             "application_name": f"{application}:{settings.port}",
             # Prepared statements are planned once (services/prepared.py); none runs so long that compiling it would pay.
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
+            "options": (
+                f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+                " -c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off"
+            ),
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

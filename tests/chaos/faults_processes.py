@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import redis
 
 from tests.bench.floor import instance
+from tests.chaos import points
 from tests.chaos.fault import Act, Fault, during
 from tests.chaos.world import World
 from tests.stack import alive, children, processes
 
 HANG_S, BROKER_S, DATABASE_S = 60.0, 60.0, 20.0
 SOON_S, POLL_S = 2.0, 0.02
+TRANSACTION_LIMIT_S = 10.0
 
 
 # ---------------------------------------------------------------- processes of a run
@@ -62,6 +64,20 @@ def _hang(name: str) -> Act:
         return pid is not None and for_a_while(world, [pid], HANG_S)
 
     return act
+
+
+def _hang_in_transaction(world: World, run_id: int) -> bool:
+    """The runner is stopped where it holds locks in the database: stopped, looked at, and let go on until it is so."""
+    end = time.monotonic() + TRANSACTION_LIMIT_S
+    while time.monotonic() < end and (pid := world.below(run_id).get("runner")) is not None:
+        world.kill(pid, signal.SIGSTOP)
+        if points.in_transaction(world.stack, pid):
+            world.struck_at = time.time()
+            world.after(HANG_S, lambda pid=pid: world.kill(pid, signal.SIGCONT))  # type: ignore[misc]  # bound now
+            return True
+        world.kill(pid, signal.SIGCONT)
+        time.sleep(world.rng.uniform(0, POLL_S))
+    return False
 
 
 def _hang_pool_child(world: World, _run_id: int) -> bool:
@@ -161,6 +177,7 @@ FAULTS: tuple[Fault, ...] = (
     during("kill terraform's group", "cloning", kill_group, noticed=True),
     during("kill runner, keeper, terraform and provider", "cloning", _kill_all_of_run, noticed=True),
     during("stop runner for 60 s", "cloning", _hang("runner"), HANG_S, noticed=True),
+    during("stop runner for 60 s in a transaction", "any", _hang_in_transaction, HANG_S, noticed=True),
     during("stop terraform for 60 s", "cloning", _hang("terraform"), HANG_S),
     during("stop worker for 60 s", "any", _hang("worker"), HANG_S),
     during("stop pool child for 60 s", "any", _hang_pool_child, HANG_S),

@@ -137,14 +137,32 @@ def armed(stack: Stack, point: Point) -> Iterator[Armed]:
         connection.close()
 
 
+def in_transaction(stack: Stack, pid: int) -> bool:
+    """True when this process, stopped, has rows locked in a transaction that nobody ends."""
+    with contextlib.closing(connect(stack)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select client_port from pg_stat_activity a where state = 'idle in transaction' and exists "
+            "(select 1 from pg_locks l where l.pid = a.pid and (l.mode = 'RowShareLock' or l.mode = 'RowExclusiveLock'))"
+        )
+        ports = [port for (port,) in cursor.fetchall()]
+    return any(_holds(pid, _inodes(port)) for port in ports)
+
+
 def owner_of(stack: Stack, port: int) -> int | None:
     """Return the process of the instance that holds the other end of a loopback connection."""
+    inodes = _inodes(port)
+    return next((pid for pid in processes(stack) if _holds(pid, inodes)), None)
+
+
+def _inodes(port: int) -> set[str]:
     local = f"0100007F:{port:04X}"
-    inodes = {f[9] for f in map(str.split, Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()) if f[1] == local}
-    for pid in processes(stack):
-        with contextlib.suppress(OSError):
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    if str(link.readlink()).removeprefix("socket:[").removesuffix("]") in inodes:
-                        return pid
-    return None
+    return {f[9] for f in map(str.split, Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()) if f[1] == local}
+
+
+def _holds(pid: int, inodes: set[str]) -> bool:
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()).removeprefix("socket:[").removesuffix("]") in inodes:
+                    return True
+    return False

@@ -5,15 +5,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
 
 from app.adapters import broker
 from app.domain.run_state import FINAL, LEASE_DEAD_S, MOVERS, RunState
 from app.domain.tasks import Queue, TaskName
+from app.extensions import db
 from app.models import Run, RunEvent, RunLease, User
+from app.runner import patience
 from app.services import run_execution, settings, sweeper
 from app.services.uow import unit_of_work
 from tests.integration import rows
+from tests.integration.conftest import until
 
 SWEPT = sorted(set(RunState) - FINAL)
 
@@ -186,3 +190,39 @@ def test_a_runner_that_renews_again_after_the_outage_keeps_its_run(in_state: Cal
     assert not moved(run)
     with unit_of_work() as uow:
         assert run_execution.claim(uow, run.task_id) is None
+
+
+# ---------------------------------------------------------------- processes that are stopped in the middle of a transaction
+def test_a_runner_that_hangs_with_its_run_locked_loses_the_lock_and_the_run(in_state: Callable[[RunState], Run]) -> None:
+    run = in_state(RunState.APPLYING)
+    aged(run, LEASE_DEAD_S + 1)
+    with Session(db.engine) as hung:
+        hung.scalars(select(Run).where(Run.id == run.id).with_for_update()).one()
+        sweeper.tick()
+        assert not lost(run)
+
+        def swept() -> bool:
+            sweeper.tick()
+            return lost(run)
+
+        until(swept)
+        # It hears of it as of a lost connection, and looks whether the run is still its own.
+        with pytest.raises(patience.LOST):
+            hung.execute(select(1))
+
+
+def test_a_sweeper_that_hangs_does_not_keep_the_others_from_sweeping(in_state: Callable[[RunState], Run]) -> None:
+    run = in_state(RunState.APPLYING)
+    aged(run, LEASE_DEAD_S + 1)
+    with Session(db.engine) as hung:
+        assert hung.scalar(text("select pg_try_advisory_xact_lock(:key, 0)"), {"key": sweeper.LOCK_KEY})
+        sweeper.tick()
+        assert not lost(run)
+
+        def swept() -> bool:
+            sweeper.tick()
+            return lost(run)
+
+        until(swept)
+        with pytest.raises(patience.LOST):
+            hung.execute(select(1))
