@@ -235,7 +235,6 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     return DONE
 
 
-
 def _back_in_contact(context: RunContext) -> bool:
     """Nobody knows what Proxmox did of what it was asked: True when it answers (again) in time and nobody asked to stop."""
     context.say("Not known what Proxmox has done of this; looking again once it answers")
