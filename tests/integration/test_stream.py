@@ -80,7 +80,8 @@ def test_fifty_missed_events_come_once_and_in_order(web, make_user, token_of, st
 
 def test_nothing_falls_between_the_page_and_the_connection(web, make_user, token_of, store):
     token = token_of(make_user("viewer"))
-    with Events(web, "/api/stream?last=0-0", token) as first:
+    _mark(0)
+    with Events(web, f"/api/stream?last={_head(store)}", token) as first:
         first.hello()
         _mark(1)
         assert json.loads(first.next().data)["id"] == 1
