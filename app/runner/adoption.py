@@ -6,6 +6,8 @@ import signal
 import socket
 import time
 
+from app.adapters.proxmox.client import ProxmoxClient
+from app.adapters.proxmox.types import Resources
 from app.adapters.terraform import command, workdir
 from app.errors import Fenced, RunFailed
 from app.log import get_logger
@@ -73,15 +75,19 @@ def take_in(context: RunContext) -> None:
     path.rename(kept)
 
 
-def adopt(context: RunContext, phase: str, settle: bool = True) -> list[str]:
+def settled(context: RunContext, client: ProxmoxClient) -> Resources:
+    """Wait until what was begun before is done, and read the cluster. Raises RunFailed, ProxmoxError."""
+    time.sleep(SETTLE_S)
+    return preflight.wait_quiet(context, client, ELSEWHERE_QUIET_S if context.elsewhere else 0.0)
+
+
+def adopt(context: RunContext, phase: str) -> list[str]:
     """Write import blocks for our VMs that the state lacks, untaint our half-made ones; returns what was adopted."""
-    if settle:
-        time.sleep(SETTLE_S)
     adopted: list[str] = []
     blocks: list[tuple[str, str]] = []
     known = states.instances(context.state.read().body)
     with context.proxmox() as client:
-        resources = preflight.wait_quiet(context, client, ELSEWHERE_QUIET_S if settle and context.elsewhere else 0.0)
+        resources = preflight.wait_quiet(context, client)
         for target in context.facts.servers:
             guest = resources.guest(target.vmid)
             instance = known.get(target.slug)

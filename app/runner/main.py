@@ -89,13 +89,17 @@ def _check_binary(context: RunContext) -> None:
 
 def _rounds(context: RunContext) -> None:
     """Plan and apply, again when Terraform died, the lease was lost for a while or Proxmox went away, at most three times."""
-    for number in range(phases.ROUNDS):
+    turn = phases.Turn()
+    while turn.tried < phases.ROUNDS and turn.number < phases.TURNS:
         if context.reason == "lease":
             context.reason = None
             _wait_for_lease(context)
-        if phases.plan_and_apply(context, number) != phases.AGAIN:
+        result = phases.plan_and_apply(context, turn)
+        if result == phases.DONE:
             return
-        context.note("again", key=str(number), reason=context.reason or "interrupted")
+        if result == phases.AGAIN:
+            context.note("again", key=str(turn.number), reason=context.reason or "interrupted")
+        turn = phases.Turn(turn.number + 1, turn.tried + (result == phases.AGAIN))
     raise RunFailed("terraform_dies", times=phases.ROUNDS)
 
 

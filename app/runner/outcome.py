@@ -23,6 +23,7 @@ CRASH_LINES = 20
 LOOK_PATIENCE_S, LOOK_POLL_S = 15.0, 0.5
 # The VMID may have been taken by our own request, whose answer was lost, or by somebody else: the next look tells.
 IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "node_silent", "vmid_taken"})
+TAKEN = "vmid_taken"
 _STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
 
 
@@ -75,6 +76,12 @@ def terraform_failed(context: RunContext, phase: str) -> None:
 def in_doubt(context: RunContext, phase: str) -> bool:
     """True when the phase failed in a way that leaves open what Proxmox did: unreachable, a proxy's answer, a VMID just taken."""
     return _explained(context, _errors(context, phase)).code in IN_DOUBT
+
+
+def taken(context: RunContext, phase: str) -> bool:
+    """True when nothing failed but requests for VMIDs that were taken."""
+    errors = _errors(context, phase)
+    return bool(errors) and all(_explained(context, [error]).code == TAKEN for error in errors)
 
 
 def failed(context: RunContext, failure: Failure) -> None:

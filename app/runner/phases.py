@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from app.adapters.proxmox.types import Config, Resources
 from app.adapters.terraform import command, events, workdir
@@ -19,38 +20,59 @@ from app.services import approvals, run_execution, run_inputs, runs, slots, stat
 from app.services.run_execution import PlanFile
 from app.services.uow import UnitOfWork
 
-DONE, AGAIN = "done", "again"
-ROUNDS = 3
+DONE, AGAIN, MOVED = "done", "again", "moved"
+# Rounds that failed, and rounds in all: a VMID that somebody else took costs no try, unless it goes on for ever.
+ROUNDS, TURNS = 3, 20
 # A cluster that comes back within this time finds its run waiting; later the run ends with the reason.
 CONTACT_PATIENCE_S, CONTACT_POLL_S = 120.0, 0.5
 PLAN_FILE = "run.tfplan"
 
 
-def plan_and_apply(context: RunContext, number: int) -> str:
-    """Do one round; AGAIN when Terraform died under us or the lease was lost. Raises RunFailed, Fenced, KeeperGone."""
-    key = f"{context.fence}-{number}"
-    last = number + 1 >= ROUNDS
+@dataclass(frozen=True)
+class Turn:
+    """Which round it is, and how many were in vain."""
+
+    number: int = 0
+    tried: int = 0
+
+    @property
+    def last(self) -> bool:
+        """No other one follows when this one fails."""
+        return self.tried + 1 >= ROUNDS or self.number + 1 >= TURNS
+
+    @property
+    def may_move(self) -> bool:
+        """Another VMID may be tried."""
+        return self.number + 1 < TURNS
+
+
+def plan_and_apply(context: RunContext, turn: Turn) -> str:
+    """Do one round; AGAIN when Terraform died under us or the lease was lost, MOVED when only a VMID was in the way.
+
+    Raises RunFailed, Fenced, KeeperGone.
+    """
+    key = f"{context.fence}-{turn.number}"
     workdir.prepare(context.folder, context.skeleton.directory)
-    if context.facts.applying and not context.claimed.resumed and number == 0:
+    if context.facts.applying and not context.claimed.resumed and turn.number == 0:
         saved = patient(_approved(context))
         if saved is not None:
-            return _apply_approved(context, saved, key, last)
+            return _apply_approved(context, saved, key, turn)
         context.note("replanned")
         context.say("The state is newer than the approved plan: planning again")
     if context.facts.forgets:
         return _forget(context, key)
-    resources, configs = _check(context)
+    again = context.claimed.resumed or turn.number > 0
+    resources, configs = _check(context, again)
     inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, _running(context, resources)))
     _check_template(context, resources, inputs)
     workdir.write_inputs(context.folder, inputs)
     if context.facts.kind == RunKind.ROLLBACK and patient(lambda uow: state_rollbacks.write(uow, context.run_id, context.fence)):
         context.say("The former state is the newest one now")
-    again = context.claimed.resumed or bool(number)
-    adopted = adoption.adopt(context, f"adopt-{key}", settle=again) if again or _may_lack_servers(context) else []
+    adopted = adoption.adopt(context, f"adopt-{key}") if again or _may_lack_servers(context) else []
     if context.facts.kind == RunKind.DELETE:
         _import_unknown(context, resources, key)
     gone_disks.forget(context, configs)
-    return _plan(context, key, bool(adopted) or context.facts.completes, last)
+    return _plan(context, key, bool(adopted) or context.facts.completes, turn)
 
 
 def _forget(context: RunContext, key: str) -> str:
@@ -61,9 +83,10 @@ def _forget(context: RunContext, key: str) -> str:
     return DONE
 
 
-def _check(context: RunContext) -> tuple[Resources, dict[str, Config]]:
+def _check(context: RunContext, again: bool) -> tuple[Resources, dict[str, Config]]:
     with context.proxmox() as client:
-        resources = preflight.look(context, client)
+        # Whose a VM is that is being cloned shows only afterwards.
+        resources = adoption.settled(context, client) if again else preflight.look(context, client)
         collisions.move_away(context, client, resources)
         return resources, preflight.check(context, client, resources)
 
@@ -102,7 +125,7 @@ def _import_unknown(context: RunContext, resources: Resources, key: str) -> None
             workdir.write_inputs(context.folder, inputs)
 
 
-def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
+def _plan(context: RunContext, key: str, adopting: bool, turn: Turn) -> str:
     phase = f"plan-{key}"
     # Not for a first create: its workspace holds nothing else, and without targets no warning is printed.
     # A roll back wants to see everything.
@@ -132,7 +155,7 @@ def _plan(context: RunContext, key: str, adopting: bool, last: bool) -> str:
     plan = [Planned(c.address, c.slug, names.get(c.slug, c.slug), c.action, c.reason, shown.get(c.address, ())) for c in found]
     if not _store_and_decide(context, plan, adopting):
         return DONE
-    return _apply(context, f"apply-{key}", {c.slug for c in plan}, last)
+    return _apply(context, f"apply-{key}", {c.slug for c in plan}, turn)
 
 
 def _store_and_decide(context: RunContext, plan: Sequence[Planned], adopting: bool) -> bool:
@@ -170,13 +193,13 @@ def _approved(context: RunContext) -> Callable[[UnitOfWork], PlanFile | None]:
     return work
 
 
-def _apply_approved(context: RunContext, saved: PlanFile, key: str, last: bool) -> str:
+def _apply_approved(context: RunContext, saved: PlanFile, key: str, turn: Turn) -> str:
     """Apply the very plan that a person approved. Raises RunFailed when its bytes are others now."""
     if hashlib.sha256(saved.body).hexdigest() != saved.sha256:
         raise RunFailed("plan_changed")
     workdir.write_plan(context.folder, saved.body, PLAN_FILE)
     _expect(context, [(change.slug, change.action) for change in saved.changes])
-    return _apply(context, f"apply-{key}", {change.slug for change in saved.changes}, last)
+    return _apply(context, f"apply-{key}", {change.slug for change in saved.changes}, turn)
 
 
 def _expect(context: RunContext, changes: Sequence[tuple[str, str]]) -> None:
@@ -185,29 +208,29 @@ def _expect(context: RunContext, changes: Sequence[tuple[str, str]]) -> None:
         context.unfinished |= {slug for slug, action in changes if action != "create"}
 
 
-def _apply(context: RunContext, phase: str, planned: set[str], last: bool) -> str:
-    if _taken_meanwhile(context, last):
-        return AGAIN
+def _apply(context: RunContext, phase: str, planned: set[str], turn: Turn) -> str:
+    if _taken_meanwhile(context, turn):
+        return MOVED
     parallelism = patient(lambda uow: slots.held(uow, runs.locked(uow, context.run_id)))
     context.done = set(context.slugs) - planned
     context.begun = set()
     with Progress(context):
         code = context.run_terraform(command.apply(PLAN_FILE, parallelism), phase, total=len(context.slugs))
-    return _after(context, phase, code, applied=True, last=last)
+    return _after(context, phase, code, applied=True, turn=turn)
 
 
-def _taken_meanwhile(context: RunContext, last: bool) -> bool:
+def _taken_meanwhile(context: RunContext, turn: Turn) -> bool:
     """The apply may come days after the plan: True when somebody else took a VMID of ours and another plan is due."""
     with context.proxmox() as client:
         resources = preflight.look(context, client)
-        if not last and collisions.move_away(context, client, resources):
+        if turn.may_move and collisions.move_away(context, client, resources):
             return True
         preflight.check(context, client, resources)
     return False
 
 
-def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool = True) -> str:
-    """Settle a phase from its exit code, our own reason to stop, state and Proxmox together."""
+def _after(context: RunContext, phase: str, code: int, applied: bool, turn: Turn | None = None) -> str:
+    """Settle a phase from its exit code, our own reason to stop, state and Proxmox together; without `turn` for good."""
     adoption.take_in(context)
     if context.reason == "fenced":
         raise Fenced("while Terraform ran")
@@ -228,9 +251,11 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, last: bool
     # A negative code: killed by a signal. Never a blind repeat: the next round adopts what there is.
     if context.reason == "lease" or code < 0:
         return AGAIN
-    if applied and not last and outcome.in_doubt(context, phase):
-        # Told to stop meanwhile: that is how it ends.
-        return AGAIN if _back_in_contact(context) else _after(context, phase, code, applied)
+    if applied and turn is not None:
+        taken = outcome.taken(context, phase)
+        if (taken and turn.may_move) or (not turn.last and outcome.in_doubt(context, phase)):
+            # Told to stop meanwhile: that is how it ends.
+            return (MOVED if taken else AGAIN) if _back_in_contact(context) else _after(context, phase, code, applied)
     outcome.terraform_failed(context, phase)
     return DONE
 

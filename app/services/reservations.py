@@ -1,5 +1,7 @@
 """VMIDs and addresses: held under unique constraints (see server_stock.py), given back through quarantine."""
 
+import itertools
+import random
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import Integer, cast, delete, func, select, update
@@ -10,6 +12,7 @@ from app.models import Cluster, Guest, Reservation, Server
 from app.services.uow import UnitOfWork
 
 VMID_QUARANTINE_S = 86_400
+SPREAD = 64
 IP_QUARANTINE_S = 600
 
 
@@ -34,7 +37,8 @@ def forget_unused(uow: UnitOfWork, server_ids: Iterable[int]) -> None:
 def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int:
     """Reserve another VMID for a server whose own is somebody else's; the old one stays away from everybody for a day.
 
-    `avoid` is what Proxmox shows now. Raises Conflict when the cluster's range is used up.
+    `avoid` is what Proxmox shows now. One at random of the lowest that are free: who took the former one, another
+    installation perhaps, takes the next ones in order. Raises Conflict when the cluster's range is used up.
     """
     cluster = uow.session.get_one(Cluster, server.cluster_id)
     uow.session.execute(
@@ -44,9 +48,11 @@ def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int
     )
     held = select(cast(Reservation.value, Integer)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")
     known = set(uow.session.scalars(held)) | set(uow.session.scalars(select(Guest.vmid).where(Guest.cluster_id == cluster.id))) | set(avoid)
-    for vmid in range(cluster.vmid_low, cluster.vmid_high + 1):
-        if vmid not in known and _take(uow, server, "vmid", "", str(vmid)):
-            return vmid
+    free = iter(vmid for vmid in range(cluster.vmid_low, cluster.vmid_high + 1) if vmid not in known)
+    while some := list(itertools.islice(free, SPREAD)):
+        for vmid in random.sample(some, len(some)):
+            if _take(uow, server, "vmid", "", str(vmid)):
+                return vmid
     raise Conflict("no VMID is free")
 
 

@@ -117,3 +117,26 @@ def test_what_is_configured_elsewhere_is_not_started_and_two_installations_share
         markers = {vm["config"]["description"].split("\n")[0].split("/")[1] for vm in instance.vms().values() if vm["name"] in ("ours", "theirs")}
         assert len(markers) == 2, "each VM names its own installation"
         assert ours.get("/api/servers/ours")["status"] == "running"
+        both_at_once(instance, ours, theirs)
+
+
+def both_at_once(instance: Stack, ours: Api, theirs: Api) -> None:
+    """Two installations that reserve the same VMIDs at the same moment make all that was asked of them, each its own."""
+    instance.control("time", clone_seconds=2)
+    asked = {"crowd-a": ours.create("crowd-a", template="debian-12", count=5), "crowd-b": theirs.create("crowd-b", template="debian-12", count=5)}
+    first = [{api.get(f"/api/servers/{name}")["vmid"] for name in asked[crowd]["servers"]} for api, crowd in ((ours, "crowd-a"), (theirs, "crowd-b"))]
+    assert first[0] & first[1], "they are after the same VMIDs"
+    for api, crowd in ((ours, "crowd-a"), (theirs, "crowd-b")):
+        api.wait_run(asked[crowd]["run_id"], "applied", timeout_s=120)
+    made: dict[str, list[int]] = {}
+    for vmid, vm in instance.vms().items():
+        made.setdefault(vm["name"], []).append(vmid)
+    for api, crowd in ((ours, "crowd-a"), (theirs, "crowd-b")):
+        for name in asked[crowd]["servers"]:
+            server = api.get(f"/api/servers/{name}")
+            assert (made[name], server["status"]) == ([server["vmid"]], "running")
+    moved = [e for api, crowd in ((ours, "crowd-a"), (theirs, "crowd-b")) for e in api.run(asked[crowd]["run_id"])["events"] if e["name"] == "vmid_moved"]
+    assert moved, "somebody gave way"
+    for api, crowd in ((ours, "crowd-a"), (theirs, "crowd-b")):
+        again = api.wait_run(api.change(asked[crowd]["servers"][0], tags=["after"])["run_id"], "applied")
+        assert [c["action"] for c in again["changes"]] == ["update"]
