@@ -22,7 +22,7 @@ log = get_logger(__name__)
 CRASH_LINES = 20
 LOOK_PATIENCE_S, LOOK_POLL_S = 15.0, 0.5
 # The VMID may have been taken by our own request, whose answer was lost, or by somebody else: the next look tells.
-IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "node_silent", "vmid_taken"})
+IN_DOUBT = frozenset({"proxmox_unreachable", "proxmox_proxy", "node_silent", "provider_died", "vmid_taken"})
 TAKEN = "vmid_taken"
 _STATUS = {"running": ServerStatus.RUNNING, "stopped": ServerStatus.STOPPED, "paused": ServerStatus.PAUSED}
 
@@ -74,7 +74,7 @@ def terraform_failed(context: RunContext, phase: str) -> None:
 
 
 def in_doubt(context: RunContext, phase: str) -> bool:
-    """True when the phase failed in a way that leaves open what Proxmox did: unreachable, a proxy's answer, a VMID just taken."""
+    """True when the phase failed in a way that leaves open what Proxmox did: unreachable, a proxy's answer, no provider left, a VMID just taken."""
     return _explained(context, _errors(context, phase)).code in IN_DOUBT
 
 

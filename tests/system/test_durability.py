@@ -101,6 +101,15 @@ def test_a_run_whose_terraform_dies_with_all_done_is_applied(stack: Stack, admin
     exactly(stack, admin, body["servers"])
 
 
+def test_a_killed_provider_is_replaced_and_the_run_goes_on(stack: Stack, admin: Api) -> None:
+    run_id, names = in_mid_apply(stack, admin, "orphaned", 4)
+    [provider] = children(children(children(stack.runner_pid(run_id))[0])[0])
+    os.kill(provider, signal.SIGKILL)
+    run = admin.wait_run(run_id, "applied", timeout_s=90)
+    assert "again" in [e["name"] for e in run["events"]]
+    exactly(stack, admin, names)
+
+
 def test_a_hung_runner_is_killed_and_replaced(stack: Stack, admin: Api) -> None:
     run_id, names = in_mid_apply(stack, admin, "hung", 3)
     runner = stack.runner_pid(run_id)
