@@ -22,6 +22,7 @@ from tests.stack import ROOT, Stack, free_port
 
 STREAM, QUEUE = "bench:floor", "bench-floor"
 WORKERS, CONNECTIONS = 2, 10_000  # as app/gunicorn_conf.py and WEB_WORKERS have them
+THREADS = 8
 
 
 def instance(stack: Stack) -> dict[str, Any]:
@@ -31,18 +32,22 @@ def instance(stack: Stack) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def floor(stack: Stack, place: Path) -> Iterator[str]:
-    """Start the bare application on the instance's own PostgreSQL and Valkey; returns its address."""
+def floor(stack: Stack, place: Path, *, threads: bool = False) -> Iterator[str]:
+    """Start the bare application on the instance's own PostgreSQL and Valkey; returns its address.
+
+    With `threads` under gunicorn's thread workers, two with eight threads each, as such a route is usually served.
+    """
     addresses, port = instance(stack), free_port()
     database = addresses["database_url"].replace("+psycopg2", "")
     with contextlib.closing(psycopg2.connect(database)) as made, made, made.cursor() as cursor:
         cursor.execute("create table if not exists bench_floor (id bigserial primary key, name text, at timestamptz default now())")
     env = {
         "PATH": os.environ.get("PATH", os.defpath), "HOME": str(place), "PYTHONPATH": str(ROOT),
-        "FLOOR_DATABASE": database, "FLOOR_REDIS": addresses["redis_url"],
+        "FLOOR_DATABASE": database, "FLOOR_REDIS": addresses["redis_url"], "FLOOR_THREADS": "1" if threads else "",
     }  # fmt: skip
+    kind = ["-k", "gthread", "--threads", str(THREADS)] if threads else ["-k", "gevent", "--worker-connections", str(CONNECTIONS)]
     argv = [
-        sys.executable, "-m", "gunicorn", "-k", "gevent", "-w", str(WORKERS), "--worker-connections", str(CONNECTIONS),
+        sys.executable, "-m", "gunicorn", *kind, "-w", str(WORKERS),
         "--keep-alive", "15", "--graceful-timeout", "1", "--no-control-socket", "--log-level", "warning", "-b", f"127.0.0.1:{port}", "tests.bench.floor_web:app",
     ]  # fmt: skip
     with (place / "floor.log").open("ab") as out:

@@ -15,7 +15,8 @@ from psycogreen.gevent import patch_psycopg
 
 from tests.bench.floor import QUEUE, STREAM
 
-patch_psycopg()
+if not os.environ["FLOOR_THREADS"]:
+    patch_psycopg()
 
 DATABASE, REDIS = os.environ["FLOOR_DATABASE"], os.environ["FLOOR_REDIS"]
 BLOCK_MS = 10_000

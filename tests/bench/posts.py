@@ -34,18 +34,22 @@ def posts(place: Path, report: Report, rounds: int) -> None:
     report.heading("posts", f"POST → 202, {REQUESTS} requests a round, beside a bare route")
     ours: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     bare: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
-    with product(place) as one, floor(one.stack, place) as base, _worker_stopped(one):
+    threaded: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
+    with product(place) as one, floor(one.stack, place) as base, floor(one.stack, place, threads=True) as usual, _worker_stopped(one):
         server, row = _bodies(one)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
                 ours[clients].append(_block(one.api.base, "/api/servers/async", one.api.token, clients, server))
                 _cancel_all(one)
-                bare[clients].append(_block(base, "/post", "", clients, row))
-                redis.Redis.from_url(instance(one.stack)["redis_url"]).delete(FLOOR_QUEUE)
-                report.round("posts", number, f"{clients} clients", f"product {_said(ours[clients][-1])}", f"bare {_said(bare[clients][-1])}")
+                for side, address in ((bare, base), (threaded, usual)):
+                    side[clients].append(_block(address, "/post", "", clients, row))
+                    redis.Redis.from_url(instance(one.stack)["redis_url"]).delete(FLOOR_QUEUE)
+                said = (f"{name} {_said(side[clients][-1])}" for name, side in (("product", ours), ("bare", bare), ("bare, threads", threaded)))
+                report.round("posts", number, f"{clients} clients", *said)
     for clients in CLIENTS:
-        mine, theirs = ([percentile(block, 0.99) for block in side[clients]] for side in (ours, bare))
+        mine, theirs, theirs_in_threads = ([percentile(block, 0.99) for block in side[clients]] for side in (ours, bare, threaded))
         report.ratio(f"posts: POST → 202, p99, {clients} clients ÷ bare route", mine, theirs, "ms", 1.5, 2.5)
+        report.ratio(f"posts: the same ÷ bare route in threads, {clients} clients", mine, theirs_in_threads, "ms", 1.5, 2.5)
     for clients in CLIENTS:
         mine, theirs = ([percentile(block, 0.5) for block in side[clients]] for side in (ours, bare))
         report.ratio(f"posts: the same, p50, {clients} clients", mine, theirs, "ms")
