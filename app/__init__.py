@@ -35,6 +35,7 @@ PAGES = (
     "app.routes.auth",
     "app.routes.dashboard",
     "app.routes.servers",
+    "app.routes.palette",
     "app.routes.snapshots",
     "app.routes.runs",
     "app.routes.workspaces",

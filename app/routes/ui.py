@@ -29,7 +29,7 @@ from app.web import LANGUAGE_COOKIE
 log = get_logger(__name__)
 bp = Blueprint("prefs", __name__)
 YEAR_S = 31_536_000
-THEMES = ("light", "dark")
+THEMES = ("auto", "light", "dark")  # auto: as the operating system has it
 REPORT_BYTES = 4000
 
 
@@ -92,9 +92,9 @@ class Assets:
 
 
 def shown_theme() -> str:
-    """Return the theme of this browser."""
+    """Return the theme of this browser: the system's until another one is chosen."""
     chosen = request.cookies.get("theme", "")
-    return chosen if chosen in THEMES else "light"
+    return chosen if chosen in THEMES else "auto"
 
 
 def can(permission: str) -> bool:
