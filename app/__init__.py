@@ -34,6 +34,7 @@ PAGES = (
     "app.routes.ui",
     "app.routes.auth",
     "app.routes.dashboard",
+    "app.routes.server_list",
     "app.routes.servers",
     "app.routes.palette",
     "app.routes.snapshots",

@@ -7,11 +7,11 @@ from app.models.network import Network, Preset, Template
 from app.models.record import AuditEvent, IdempotencyKey, Notification, Outbox, Setting
 from app.models.run import PlanChange, Run, RunEvent, RunLease, RunLog, SavedPlan, StateVersion
 from app.models.server import Reservation, Server, SlotHolder, Workspace
-from app.models.user import ApiToken, Membership, Project, User
+from app.models.user import ApiToken, Membership, Project, SavedView, User
 
 __all__ = [
     "Action", "ActionGroup", "ApiToken", "AuditEvent", "Base", "Bridge", "Cluster", "Guest", "IdempotencyKey",
     "Membership", "Network", "Node", "Notification", "Outbox", "PlanChange", "Preset", "Project", "Reservation", "Run",
-    "RunEvent", "RunLease", "RunLog", "SavedPlan", "Server", "Setting", "SlotHolder", "StateVersion", "Storage",
+    "RunEvent", "RunLease", "RunLog", "SavedPlan", "SavedView", "Server", "Setting", "SlotHolder", "StateVersion", "Storage",
     "Template", "User", "Workspace",
 ]  # fmt: skip

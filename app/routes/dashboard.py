@@ -74,7 +74,7 @@ def _tiles(found: Dashboard) -> list[Tile]:
     room, nodes = found.capacity, url_for("nodes.index")
     note = ngettext("%(num)d failed", "%(num)d failed", failed) if failed else _("%(n)s in all", n=total)
     return [
-        Tile(_("Servers running"), str(running), note, url_for("servers.index"), _share(running, total) if total else None, load=False),
+        Tile(_("Servers running"), str(running), note, url_for("server_list.index"), _share(running, total) if total else None, load=False),
         Tile(
             _("Memory free"), _size(max(room.memory_mib - room.memory_used_mib, 0) // 1024),
             _("of %(size)s", size=_size(room.memory_mib // 1024)), nodes, _share(room.memory_used_mib, room.memory_mib),

@@ -26,7 +26,7 @@ P = Permission
 # endpoint, icon, name; and who may open it
 PAGES: tuple[tuple[str, str, LazyString, Permission], ...] = (
     ("dashboard.index", "layout-dashboard", _l("Dashboard"), P.VIEW),
-    ("servers.index", "server-2", _l("Servers"), P.VIEW),
+    ("server_list.index", "server-2", _l("Servers"), P.VIEW),
     ("runs.index", "player-play", _l("Runs"), P.VIEW),
     ("templates.index", "template", _l("Templates"), P.VIEW),
     ("networks.index", "network", _l("Networks"), P.VIEW),

@@ -24,7 +24,7 @@ from app.models import (
     Storage,
     Template,
 )
-from app.services import clusters, presets, runs, servers, templates
+from app.services import clusters, presets, runs, server_lists, templates
 from app.services import placement as rooms
 from app.services.actor import Actor
 
@@ -207,7 +207,7 @@ def dashboard(session: Session, actor: Actor) -> Dashboard:
     running = session.scalars(query.where(Run.state.in_(working)).limit(10)).all()
     recent = session.scalars(query.where(Run.finished_at.is_not(None)).order_by(None).order_by(Run.finished_at.desc()).limit(8)).all()
     return Dashboard(
-        list(waiting), list(running), list(recent), servers.counts(session, actor), capacity(session),
+        list(waiting), list(running), list(recent), server_lists.counts(session, actor), capacity(session),
         len(clusters.connected(session)), len(templates.offered(session)),
     )  # fmt: skip
 
