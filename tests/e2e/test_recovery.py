@@ -92,7 +92,8 @@ def test_a_full_storage_is_explained_and_the_form_opens_where_another_is_chosen(
     card = page.locator("#run-head .fail")
     expect(card.get_by_role("heading")).to_have_text("There is no room left on the storage for this disk.")
     card.get_by_role("link", name="Choose another storage").click()
-    page.wait_for_url(re.compile(r"/servers/new\?again=\d+#fld-storage"))
+    page.wait_for_url(re.compile(r"/servers/new\?again=\d+&other=storage#fld-storage"))
+    expect(page.get_by_label("Storage", exact=True)).not_to_have_value("nfs")
     expect(page.get_by_label("Name", exact=True)).to_have_value(name)
 
 
