@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import NewContext
-from tests.e2e.pages import answer, create, expect_state, fresh, live, made
+from tests.e2e.pages import RUN_TIMEOUT_MS, answer, create, expect_state, fresh, live, made
 from tests.stack import Stack
 
 
@@ -39,7 +39,7 @@ def test_a_batch_of_which_one_failed_is_finished_with_one_button(open_browser: N
     finally:
         stack.control("reset")
     page.locator("#run-head .fail").get_by_role("button", name="Try again").click()
-    page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
+    expect(page.locator("#run-timeline")).to_contain_text("Asked for again after", timeout=RUN_TIMEOUT_MS)
     expect_state(page, "Applied")
     expect(page.locator("#run-plan .res")).to_have_count(1)
     live(page, "/servers?q=" + name)
@@ -111,5 +111,5 @@ def test_a_failure_that_nobody_knows_is_shown_in_terraforms_own_words(open_brows
     expect(card).to_contain_text("received an HTTP 418 response - Reason: the pot is empty")
     expect(page.get_by_role("button", name="Try again")).to_have_count(1)
     card.get_by_role("button", name="Try again").click()
-    page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
+    expect(page.locator("#run-timeline")).to_contain_text("Asked for again after", timeout=RUN_TIMEOUT_MS)
     expect_state(page, "Applied")
