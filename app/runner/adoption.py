@@ -128,8 +128,11 @@ def know(context: RunContext, phase: str) -> None:
                 context.unfinished.add(target.slug)
 
 
-def forget(context: RunContext, phase: str) -> None:
-    """Take the run's servers out of the state; Proxmox is only asked. Raises RunFailed when a VM is there and ours, ProxmoxError."""
+def forget(context: RunContext, phase: str) -> int:
+    """Take the run's servers out of the state; Proxmox is only asked. Returns 0, or the code of a Terraform that was killed or told to stop.
+
+    Raises RunFailed when a VM is there and ours or Terraform refuses, ProxmoxError.
+    """
     known = states.instances(context.state.read().body)
     with context.proxmox() as client:
         resources = preflight.wait_quiet(context, client)
@@ -138,13 +141,21 @@ def forget(context: RunContext, phase: str) -> None:
             if guest is not None and preflight.is_ours(client, guest, target):
                 raise RunFailed("server_is_there", server=target.name, vmid=target.vmid)
     for target in context.facts.servers:
-        if target.slug in known and context.run_terraform(command.state_rm(target.slug), f"{phase}-{target.vmid}") != 0:
+        if target.slug in known and (code := context.run_terraform(command.state_rm(target.slug), f"{phase}-{target.vmid}")) != 0:
+            if code < 0 or context.told_to_stop():
+                return code
             raise RunFailed("forget_failed", server=target.name)
+    return 0
 
 
-def into_state(context: RunContext, slug: str, identity: str, phase: str, *, anyway: bool = False) -> None:
-    """Import one VM into the state, so that a delete can remove it. Raises RunFailed."""
-    if context.run_terraform(command.import_(slug, identity), phase, log=False, anyway=anyway) != 0:
-        if context.reason == "fenced":
-            raise Fenced("while importing")
+def into_state(context: RunContext, slug: str, identity: str, phase: str, *, anyway: bool = False) -> int:
+    """Import one VM into the state, so that a delete can remove it; its exit code when it was killed or told to stop.
+
+    Raises RunFailed when Terraform refuses, and with `anyway` whenever it did not succeed.
+    """
+    code = context.run_terraform(command.import_(slug, identity), phase, log=False, anyway=anyway)
+    if code != 0 and context.reason == "fenced":
+        raise Fenced("while importing")
+    if code != 0 and (anyway or not (code < 0 or context.told_to_stop())):
         raise RunFailed("import_failed", server=slug)
+    return code

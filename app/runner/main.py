@@ -5,6 +5,8 @@
 """
 
 import errno
+import os
+import shutil
 
 from flask import Flask
 
@@ -113,7 +115,8 @@ def _failure(exc: Exception) -> outcome.Failure:
         return outcome.Failure(exc.code_, exc.args_, exc.detail)
     if isinstance(exc, AppError):
         return outcome.Failure(exc.code, exc.args_, exc.detail)
-    if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
+    # Copying a tree tells of all its files together, without a number.
+    if isinstance(exc, OSError) and (exc.errno in _NO_ROOM or (isinstance(exc, shutil.Error) and any(os.strerror(n) in str(exc) for n in _NO_ROOM))):
         return outcome.Failure("work_disk_full", {}, str(exc))
     return outcome.Failure("internal_error", {}, type(exc).__name__)
 

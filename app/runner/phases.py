@@ -69,16 +69,16 @@ def plan_and_apply(context: RunContext, turn: Turn) -> str:
     if context.facts.kind == RunKind.ROLLBACK and patient(lambda uow: state_rollbacks.write(uow, context.run_id, context.fence)):
         context.say("The former state is the newest one now")
     adopted = adoption.adopt(context, f"adopt-{key}") if again or _may_lack_servers(context) else []
-    if context.facts.kind == RunKind.DELETE:
-        _import_unknown(context, resources, key)
+    if context.facts.kind == RunKind.DELETE and (code := _import_unknown(context, resources, key)) != 0:
+        return _after(context, f"import-{key}", code, applied=False)
     gone_disks.forget(context, configs)
     return _plan(context, key, bool(adopted) or context.facts.completes, turn)
 
 
 def _forget(context: RunContext, key: str) -> str:
-    adoption.forget(context, f"forget-{key}")
-    if context.told_to_stop():
-        return _after(context, f"forget-{key}", -1, applied=False)
+    code = adoption.forget(context, f"forget-{key}")
+    if code != 0 or context.told_to_stop():
+        return _after(context, f"forget-{key}", code or -1, applied=False)
     outcome.nothing_to_do(context)
     return DONE
 
@@ -112,17 +112,22 @@ def _may_lack_servers(context: RunContext) -> bool:
     return context.facts.kind == RunKind.CHANGE and not set(context.slugs) <= set(states.instances(context.state.read().body))
 
 
-def _import_unknown(context: RunContext, resources: Resources, key: str) -> None:
-    """A server that exists but that Terraform never saved: take it into the state, so that the plan can remove it."""
+def _import_unknown(context: RunContext, resources: Resources, key: str) -> int:
+    """A server that exists but that Terraform never saved: take it into the state, so that the plan can remove it.
+
+    Returns the exit code of the import that was killed or told to stop, else 0.
+    """
     known = states.instances(context.state.read().body)
     for target in context.facts.servers:
         guest = resources.guest(target.vmid)
         if guest is not None and target.slug not in known:
             single = patient(lambda uow, slug=target.slug: run_inputs.single(uow, context.run_id, context.fence, slug))  # type: ignore[misc]  # bound now
             workdir.write_inputs(context.folder, single)
-            adoption.into_state(context, target.slug, f"{guest.node_name}/{guest.vmid}", f"import-{key}-{target.vmid}")
+            if (code := adoption.into_state(context, target.slug, f"{guest.node_name}/{guest.vmid}", f"import-{key}-{target.vmid}")) != 0:
+                return code
             inputs = patient(lambda uow: run_inputs.of(uow, context.run_id, context.fence, {}))
             workdir.write_inputs(context.folder, inputs)
+    return 0
 
 
 def _plan(context: RunContext, key: str, adopting: bool, turn: Turn) -> str:

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import NewContext
-from tests.e2e.pages import answer, create, expect_state, fresh, live, made
+from tests.e2e.pages import RUN_TIMEOUT_MS, answer, create, expect_state, fresh, live, made
 from tests.stack import Stack
 
 
@@ -39,7 +39,7 @@ def test_a_batch_of_which_one_failed_is_finished_with_one_button(open_browser: N
     finally:
         stack.control("reset")
     page.locator("#run-head .fail").get_by_role("button", name="Try again").click()
-    page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
+    expect(page.locator("#run-timeline")).to_contain_text("Asked for again after", timeout=RUN_TIMEOUT_MS)
     expect_state(page, "Applied")
     expect(page.locator("#run-plan .res")).to_have_count(1)
     live(page, "/servers?q=" + name)
@@ -92,7 +92,8 @@ def test_a_full_storage_is_explained_and_the_form_opens_where_another_is_chosen(
     card = page.locator("#run-head .fail")
     expect(card.get_by_role("heading")).to_have_text("There is no room left on the storage for this disk.")
     card.get_by_role("link", name="Choose another storage").click()
-    page.wait_for_url(re.compile(r"/servers/new\?again=\d+#fld-storage"))
+    page.wait_for_url(re.compile(r"/servers/new\?again=\d+&other=storage#fld-storage"))
+    expect(page.get_by_label("Storage", exact=True)).not_to_have_value("nfs")
     expect(page.get_by_label("Name", exact=True)).to_have_value(name)
 
 
@@ -110,5 +111,5 @@ def test_a_failure_that_nobody_knows_is_shown_in_terraforms_own_words(open_brows
     expect(card).to_contain_text("received an HTTP 418 response - Reason: the pot is empty")
     expect(page.get_by_role("button", name="Try again")).to_have_count(1)
     card.get_by_role("button", name="Try again").click()
-    page.wait_for_function("document.querySelector('#run-timeline')?.textContent.includes('Asked for again after')")
+    expect(page.locator("#run-timeline")).to_contain_text("Asked for again after", timeout=RUN_TIMEOUT_MS)
     expect_state(page, "Applied")

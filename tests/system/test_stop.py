@@ -86,3 +86,21 @@ def test_what_was_taken_over_half_made_and_not_finished_is_shown_as_unfinished(s
     [half] = [name for name, status in rows.items() if status == "failed"]
     admin.wait_run(admin.delete(half)["run_id"], "applied")
     assert half not in {vm["name"] for vm in stack.vms().values()}
+
+
+def test_a_deletion_that_is_cancelled_while_it_takes_its_server_in_is_canceled(stack: Stack, admin: Api) -> None:
+    [name] = admin.made("unsaved")
+    server = admin.get(f"/api/servers/{name}")
+    # As after a create that never saved a state.
+    [(workspace,)] = stack.sql(f"select workspace_id from server where name = '{name}'")
+    stack.sql_write(f"delete from state_version where workspace_id = {workspace}; update workspace set state_ever = false where id = {workspace}")
+    stack.control("hold", method="GET", suffix=f"/qemu/{server['vmid']}/config", stage="before")
+    run_id = admin.delete(name)["run_id"]
+    eventually(lambda: stack.control("held"), 30, "the run looks at the server")
+    assert admin.post(f"/api/runs/{run_id}/cancel").json["state"] == "planning"
+    eventually(lambda: "cancel_requested" in [e["name"] for e in admin.run(run_id)["events"]], 10)
+    stack.control("let_go")
+    run = admin.wait_run(run_id, "canceled")
+    assert run["error"] is None
+    assert admin.get(f"/api/servers/{name}")["status"] == "running"
+    admin.wait_run(admin.delete(name)["run_id"], "applied")
