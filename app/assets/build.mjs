@@ -83,11 +83,12 @@ async function css() {
     safelist: { standard: [/^:root/, /data-bs-theme/] },
   });
   const result = await build({
-    stdin: { contents: `@import "tabler.css";\n@import "./app.css";`, loader: 'css', resolveDir: path.join(here, 'css') },
+    stdin: { contents: `@import "tabler.css";\n@import "uplot/dist/uPlot.min.css";\n@import "./app.css";`, loader: 'css', resolveDir: path.join(here, 'css') },
     bundle: true,
     minify: true,
     write: false,
     external: ['*.woff2'],
+    nodePaths: [modules],
     target: ['chrome111', 'firefox115', 'safari16.4'],
     logLevel: 'error',
     plugins: [
