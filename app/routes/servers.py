@@ -213,4 +213,4 @@ def bulk() -> Response:
         group, found = actions.request_many(uow, current_actor(), names, kind)
     actions.announce_group(group, found)
     count = ngettext("%(num)d server", "%(num)d servers", len(names))
-    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for(".index"))
+    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for("server_list.index"))
