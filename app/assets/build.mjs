@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import zlib from 'node:zlib';
 
 import { build } from 'esbuild';
+import postcss from 'postcss';
 import { PurgeCSS } from 'purgecss';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -82,11 +83,12 @@ async function css() {
     safelist: { standard: [/^:root/, /data-bs-theme/] },
   });
   const result = await build({
-    stdin: { contents: `@import "tabler.css";\n@import "./app.css";`, loader: 'css', resolveDir: path.join(here, 'css') },
+    stdin: { contents: `@import "tabler.css";\n@import "uplot/dist/uPlot.min.css";\n@import "./app.css";`, loader: 'css', resolveDir: path.join(here, 'css') },
     bundle: true,
     minify: true,
     write: false,
     external: ['*.woff2'],
+    nodePaths: [modules],
     target: ['chrome111', 'firefox115', 'safari16.4'],
     logLevel: 'error',
     plugins: [
@@ -100,7 +102,18 @@ async function css() {
     ],
   });
   const text = result.outputFiles[0].text.replaceAll('inter.woff2', manifest['inter.woff2']).replaceAll('mono.woff2', manifest['mono.woff2']);
-  put('app.css', Buffer.from(text));
+  put('app.css', Buffer.from(follow(text)));
+}
+
+// What holds in dark holds in `auto` too where the system is dark: each such rule once more, behind itself, in a media query.
+function follow(text) {
+  const tree = postcss.parse(text);
+  tree.walkRules(/\[data-bs-theme="?dark"?\]/, rule => {
+    const selectors = rule.selectors.filter(s => /\[data-bs-theme="?dark"?\]/.test(s)).map(s => s.replace(/\[data-bs-theme="?dark"?\]/g, '[data-bs-theme=auto]'));
+    const media = postcss.atRule({ name: 'media', params: '(prefers-color-scheme:dark)', nodes: [rule.clone({ selector: selectors.join(',') })] });
+    rule.after(media);
+  });
+  return tree.toString();
 }
 
 const started = Date.now();

@@ -109,3 +109,17 @@ class Guest(Versioned, Base):
     marker: Mapped[str] = mapped_column(String(128), default="", server_default="")  # first line of its description
     config_read_at: Mapped[datetime | None]
     uptime_s: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class CapacitySample(Base):
+    """What a cluster had and gave away in an hour: the last poll of that hour."""
+
+    __tablename__ = "capacity_sample"
+
+    cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id", ondelete="CASCADE"), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    memory_mib: Mapped[int] = mapped_column(BigInteger)
+    memory_used_mib: Mapped[int] = mapped_column(BigInteger)
+    memory_allocated_mib: Mapped[int] = mapped_column(BigInteger)  # of guests, running or not
+    disk_gib: Mapped[int] = mapped_column(BigInteger)
+    disk_used_gib: Mapped[int] = mapped_column(BigInteger)

@@ -21,6 +21,7 @@ class Run(Versioned, Base):
         Index("uq_run_active", "workspace_id", unique=True, postgresql_where=text(f"state in ({_active})")),
         Index("ix_run_open", "state", "id", postgresql_where=text(f"state not in ({_final})")),
         Index("ix_run_workspace", "workspace_id", "id"),
+        Index("ix_run_finished", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
     id: Mapped[pk]

@@ -31,11 +31,11 @@ def page(template: str, /, **context: Any) -> Response:
     return make_response(render_template(template, **context), 422 if context.get("errors") else 200)
 
 
-def done(message: str, location: str, **extra: Any) -> Response:
+def done(message: str, location: str, *, kind: str = "success", **extra: Any) -> Response:
     """Answer a change: a sentence for a script of the page, a redirect with the sentence for everything else."""
     if wants_json():
         return jsonify(message=message, **extra)
-    flash(message, "success")
+    flash(message, kind)
     return go(location)
 
 

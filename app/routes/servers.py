@@ -12,39 +12,19 @@ from flask_login import current_user
 from app.domain.action_state import POWER, ActionKind
 from app.domain.permissions import Permission
 from app.domain.run_state import RunKind
-from app.domain.server_status import ServerStatus
 from app.errors import FieldError, Invalid
 from app.extensions import db
 from app.messages import hint_of, text_of
 from app.models import Action, Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
-from app.routes.forms import done, go, is_partial, messages, page
+from app.routes.forms import done, go, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
 from app.services import actions, approvals, overview, runs, servers, terraform
-from app.services.servers import ServerFilter
 from app.services.uow import unit_of_work
 
 bp = Blueprint("servers", __name__)
-
-
-@bp.get("/servers")
-@needs(Permission.VIEW)
-def index() -> Response:
-    args, actor, session = request.args, current_actor(), db.session()
-    status = args.get("status", "")
-    wanted = ServerFilter(args.get("q") or None, ServerStatus(status) if status in set(ServerStatus) else None, args.get("node") or None)
-    counts = servers.counts(session, actor)
-    html = render_template(
-        "servers/_table.html" if is_partial() else "servers/index.html",
-        page=servers.list_page(session, actor, wanted, cursor=args.get("cursor")),
-        counts={**counts, "": sum(counts.values())}, total=sum(counts.values()), nodes=overview.node_names(session),
-        filtered=any(args.get(k) for k in ("q", "status", "node", "cursor")),
-    )  # fmt: skip
-    response = make_response(html)
-    response.vary.add("HX-Request")
-    return response
 
 
 # ---------------------------------------------------------------- create
@@ -233,4 +213,4 @@ def bulk() -> Response:
         group, found = actions.request_many(uow, current_actor(), names, kind)
     actions.announce_group(group, found)
     count = ngettext("%(num)d server", "%(num)d servers", len(names))
-    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for(".index"))
+    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for("server_list.index"))

@@ -29,7 +29,7 @@ from app.web import LANGUAGE_COOKIE
 log = get_logger(__name__)
 bp = Blueprint("prefs", __name__)
 YEAR_S = 31_536_000
-THEMES = ("light", "dark")
+THEMES = ("auto", "light", "dark")  # auto: as the operating system has it
 REPORT_BYTES = 4000
 
 
@@ -37,8 +37,13 @@ REPORT_BYTES = 4000
 def set_theme(response: Response, chosen: str) -> Response:
     """Keep the theme in this browser; anything else than a theme is ignored."""
     if chosen in THEMES:
-        response.set_cookie("theme", chosen, max_age=YEAR_S, samesite="Lax", secure=request.is_secure)
+        keep_cookie(response, "theme", chosen)
     return response
+
+
+def keep_cookie(response: Response, name: str, value: str) -> None:
+    """Keep a choice in this browser for a year."""
+    response.set_cookie(name, value, max_age=YEAR_S, samesite="Lax", secure=request.is_secure)
 
 
 @bp.post("/prefs/theme")
@@ -92,9 +97,9 @@ class Assets:
 
 
 def shown_theme() -> str:
-    """Return the theme of this browser."""
+    """Return the theme of this browser: the system's until another one is chosen."""
     chosen = request.cookies.get("theme", "")
-    return chosen if chosen in THEMES else "light"
+    return chosen if chosen in THEMES else "auto"
 
 
 def can(permission: str) -> bool:
@@ -130,8 +135,8 @@ def run_title(run: Run) -> str:
 
 def with_args(**changes: str | None) -> str:
     """Return this page's address with some of its arguments changed."""
-    args = {**request.args.to_dict(), **changes}
-    query = urlencode({k: v for k, v in args.items() if v})
+    kept = [(k, v) for k, v in request.args.items(multi=True) if k not in changes]
+    query = urlencode([(k, v) for k, v in [*kept, *changes.items()] if v])
     return f"{request.path}?{query}" if query else request.path
 
 

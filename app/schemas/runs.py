@@ -21,6 +21,8 @@ class ServerQuery(BaseModel):
     status: ServerStatus | None = None
     node: str | None = Field(None, max_length=64)
     tag: str | None = Field(None, max_length=64)
+    owner: str | None = Field(None, max_length=64)
+    template: str | None = Field(None, max_length=128)
 
 
 class RunQuery(BaseModel):

@@ -4,8 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.domain.permissions import Permission
 from app.domain.run_state import RunState
@@ -24,7 +24,7 @@ from app.models import (
     Storage,
     Template,
 )
-from app.services import clusters, presets, runs, servers, templates
+from app.services import clusters, presets, runs, server_lists, templates
 from app.services import placement as rooms
 from app.services.actor import Actor
 
@@ -188,9 +188,13 @@ def capacity(session: Session) -> Capacity:
     return Capacity(nodes[0], nodes[1], int(nodes[2]), int(nodes[3]), total, used)
 
 
+FAILED_DAYS = 3  # for so long a failure asks for attention on the first page
+
+
 @dataclass(frozen=True)
 class Dashboard:
     waiting: list[Run]
+    failed: list[Run]
     running: list[Run]
     recent: list[Run]
     counts: dict[str, int]
@@ -200,14 +204,18 @@ class Dashboard:
 
 
 def dashboard(session: Session, actor: Actor) -> Dashboard:
-    """Return what needs the reader, what is running, what ended last, and what is free."""
+    """Return what needs the reader (plans that wait, his own failures nobody asked for again), what runs, what ended last, what is free."""
     query = runs.visible(select(Run).options(joinedload(Run.created_by)), actor).order_by(Run.id.desc())
     waiting = session.scalars(query.where(Run.state == RunState.PLANNED).limit(10)).all()
+    again = aliased(Run)
+    lately = func.clock_timestamp() - timedelta(days=FAILED_DAYS)
+    mine = query.where(Run.created_by_id == actor.user_id, Run.state == RunState.ERRORED, Run.finished_at > lately)
+    failed = session.scalars(mine.where(~exists().where(again.retry_of_id == Run.id)).limit(10)).all()
     working = [s for s in runs.GROUPS["open"] if s != RunState.PLANNED]
     running = session.scalars(query.where(Run.state.in_(working)).limit(10)).all()
     recent = session.scalars(query.where(Run.finished_at.is_not(None)).order_by(None).order_by(Run.finished_at.desc()).limit(8)).all()
     return Dashboard(
-        list(waiting), list(running), list(recent), servers.counts(session, actor), capacity(session),
+        list(waiting), list(failed), list(running), list(recent), server_lists.counts(session, actor), capacity(session),
         len(clusters.connected(session)), len(templates.offered(session)),
     )  # fmt: skip
 

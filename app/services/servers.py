@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
-from sqlalchemy import String, cast, func, or_, select, text, tuple_
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, joinedload
 
 from app.domain.action_state import ActionKind
@@ -19,7 +19,6 @@ from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Serve
 from app.log import get_logger
 from app.models import Action, Network, Reservation, Run, Server
 from app.schemas.faults import field_errors
-from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
 from app.services import audit, networks, run_settlement, runs, server_checks, workspaces
 from app.services.actor import Actor
@@ -49,16 +48,6 @@ class Accepted:
     servers: list[str]
 
 
-@dataclass(frozen=True)
-class ServerFilter:
-    """`q` finds in names, addresses and tags; `sort` is name, status, node, created."""
-
-    q: str | None = None
-    status: ServerStatus | None = None
-    node: str | None = None
-    tag: str | None = None
-
-
 # ---------------------------------------------------------------- reading
 def visible(query: Any, actor: Actor) -> Any:
     """Narrow a query over servers to what the actor may see."""
@@ -74,38 +63,6 @@ def get(session: Session, actor: Actor, name: str) -> Server:
     if server is None:
         raise NotFound(kind="server", name=name)
     return server
-
-
-def _filtered(query: Any, wanted: ServerFilter) -> Any:
-    if wanted.q:
-        needle = "%" + wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        query = query.where(
-            or_(Server.name.ilike(needle), cast(Server.ip_addresses, String).like(needle), cast(Server.tags, String).ilike(needle))
-        )
-    if wanted.status:
-        query = query.where(Server.status == wanted.status)
-    if wanted.node:
-        query = query.where(Server.node_name == wanted.node)
-    if wanted.tag:
-        query = query.where(Server.tags.contains([wanted.tag]))
-    return query
-
-
-def list_page(session: Session, actor: Actor, wanted: ServerFilter, limit: int = 50, cursor: str | None = None) -> Page[Server]:
-    """Return servers by name, with their owners."""
-    query = _filtered(visible(select(Server), actor), wanted).options(joinedload(Server.owner))
-    after = decode_cursor(cursor, str, int)
-    if after:
-        query = query.where(tuple_(Server.name, Server.id) > (after[0], after[1]))
-    rows = session.scalars(query.order_by(Server.name, Server.id).limit(limit + 1)).all()
-    more = len(rows) > limit
-    return Page(rows[:limit], encode_cursor(rows[limit - 1].name, rows[limit - 1].id) if more else None)
-
-
-def counts(session: Session, actor: Actor) -> dict[str, int]:
-    """Return how many servers have each status."""
-    query = visible(select(Server.status, func.count()), actor).group_by(Server.status)
-    return {status.value: n for status, n in session.execute(query)}
 
 
 def alive(session: Session, actor: Actor, run: Run) -> set[str]:

@@ -16,7 +16,17 @@ from app.domain.server_status import ServerStatus
 from app.domain.tasks import Queue, TaskName
 from app.log import get_logger
 from app.models import Cluster, Guest, Run, RunLease, Server, SlotHolder
-from app.services import actions, idempotency, outbox, reservations, run_settlement, runs, settings, state_history
+from app.services import (
+    actions,
+    capacity,
+    idempotency,
+    outbox,
+    reservations,
+    run_settlement,
+    runs,
+    settings,
+    state_history,
+)
 from app.services.uow import UnitOfWork, unit_of_work
 
 log = get_logger(__name__)
@@ -159,3 +169,4 @@ def free_leftovers(uow: UnitOfWork) -> None:
     reservations.expire(uow)
     idempotency.forget_old(uow)
     state_history.prune(uow)
+    capacity.forget_old(uow)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from tests.e2e.pages import sign_in
+from tests.e2e.pages import fresh, sign_in
 from tests.stack import Api, Stack, running
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -65,6 +65,13 @@ def base_url(stack: Stack) -> str:
 @pytest.fixture(scope="session")
 def api(stack: Stack) -> Api:
     return stack.api()
+
+
+@pytest.fixture(scope="session")
+def a_server(browser: Browser, api: Api) -> tuple[str, int]:
+    """A server to look at, and the run that made it."""
+    [name] = api.made(fresh("seen"))
+    return name, int(api.get(f"/api/servers/{name}")["run_id"])
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Themes, widths, languages: readable, no sideways scroll, nothing for axe to find."""
 
 import re
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -42,14 +43,6 @@ def english(page: Page) -> list[str]:
 def violations(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [f"{v['id']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in found]
-
-
-@pytest.fixture(scope="module")
-def a_server(browser: object, stack: object, api: object) -> tuple[str, int]:
-    name = fresh("seen")
-    body = api.create(name)  # type: ignore[attr-defined]
-    api.wait_run(body["run_id"], "applied")  # type: ignore[attr-defined]
-    return name, int(body["run_id"])
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +133,18 @@ def test_what_was_opened_stays_open_when_its_part_is_refreshed(page: Page) -> No
     with page.expect_response(lambda answer: "/nodes/_body" in answer.url, timeout=60_000):
         pass
     expect(page.locator("details.guests")).to_have_attribute("open", "")
+
+
+@pytest.mark.parametrize(("system", "ground", "other"), [("dark", "rgb(17, 17, 22)", "light"), ("light", "rgb(247, 247, 249)", "dark")])
+def test_a_first_visit_looks_as_the_system_does_until_somebody_switches(
+    open_browser: NewContext, base_url: str, system: Literal["dark", "light"], ground: str, other: str
+) -> None:
+    page = open_browser(color_scheme=system).new_page()
+    live(page, "/")
+    expect(page.locator("body")).to_have_css("background-color", ground)
+    page.get_by_role("button", name="Switch light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", other)
+    expect(page.locator("body")).not_to_have_css("background-color", ground)
 
 
 def test_the_theme_is_switched_and_kept(page: Page) -> None:

@@ -42,8 +42,14 @@ function setRow(row, d) {
 
 // A server that came, went or changed its status moves the counts: the table is fetched again.
 // Not under the person's hands: a selection and an open menu wait.
+// Nor while the pointer moves over the rows: nothing goes from under it.
+let pointed = 0;
+document.addEventListener('pointermove', e => {
+  if (e.target.closest?.('#tbl tbody')) pointed = Date.now();
+}, { passive: true });
+const busy = () => $('#tbl input:checked') || $('#row-menu:popover-open') || $('#confirm[open]') || Date.now() - pointed < 1500;
 const refetch = throttle(() => {
-  if ($('#tbl input:checked') || $('#row-menu:popover-open') || $('#confirm[open]')) {
+  if (busy()) {
     setTimeout(refetch, 1000);
     return;
   }
@@ -108,6 +114,11 @@ document.addEventListener('change', e => {
 });
 $('#bulk-x')?.addEventListener('click', clear);
 $('#bulk')?.addEventListener('tpm-done', clear);
+
+// a kept view is what the address says when it is kept
+$('#save-view')?.addEventListener('submit', e => {
+  e.target.elements.query.value = location.search.slice(1);
+});
 
 // filter counts travel with the table
 function counts() {

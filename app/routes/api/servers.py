@@ -12,9 +12,10 @@ from app.routes.api import answer, page
 from app.routes.parse import body_hash, idempotency_key, json_body, query
 from app.schemas.page import clamp
 from app.schemas.runs import ServerQuery, server_json
-from app.services import idempotency, servers
+from app.services import idempotency, server_lists, servers
 from app.services.idempotency import Stored
-from app.services.servers import Accepted, ServerFilter
+from app.services.server_lists import Order, ServerFilter
+from app.services.servers import Accepted
 from app.services.uow import UnitOfWork, unit_of_work
 
 bp = Blueprint("api_servers", __name__, url_prefix="/api/servers")
@@ -45,8 +46,8 @@ def once(work: Callable[[UnitOfWork], Stored]) -> Response:
 @needs(Permission.VIEW)
 def index() -> Response:
     q = query(ServerQuery)
-    wanted = ServerFilter(q.q, q.status, q.node, q.tag)
-    return page(servers.list_page(db.session(), current_actor(), wanted, clamp(q.limit), q.cursor), server_json)
+    wanted = ServerFilter(q.q, q.status, q.node, q.tag, q.owner, q.template)
+    return page(server_lists.list_page(db.session(), current_actor(), wanted, Order(), clamp(q.limit), q.cursor), server_json)
 
 
 @bp.get("/<name>")

@@ -1,0 +1,50 @@
+"""How runs went, day by day: results, and how long they took."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.domain.run_state import RunKind, RunState
+from app.models import Run
+from app.services import runs
+from app.services.actor import Actor
+
+DONE = (RunState.APPLIED, RunState.PLANNED_AND_FINISHED)
+
+
+@dataclass(frozen=True)
+class Day:
+    """`p50_s` and `p95_s` are those of runs that made servers; None on a day without one."""
+
+    day: date
+    done: int
+    failed: int
+    given_up: int
+    p50_s: float | None
+    p95_s: float | None
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.given_up
+
+
+def days(session: Session, actor: Actor, count: int = 30) -> Sequence[Day]:
+    """Return the last days up to today, those without a run too."""
+    today = func.date_trunc("day", func.clock_timestamp())
+    first = today - func.make_interval(0, 0, 0, count - 1)
+    day = func.date_trunc("day", Run.finished_at).label("day")
+    took = func.extract("epoch", Run.finished_at - Run.created_at)
+    made = (Run.state == RunState.APPLIED) & (Run.kind == RunKind.CREATE)
+    query = runs.visible(
+        select(
+            day, func.count().filter(Run.state.in_(DONE)), func.count().filter(Run.state == RunState.ERRORED),
+            func.count().filter(Run.state.in_((RunState.CANCELED, RunState.DISCARDED))),
+            func.percentile_cont(0.5).within_group(took).filter(made), func.percentile_cont(0.95).within_group(took).filter(made),
+        ).where(Run.finished_at >= first).group_by(day), actor,
+    )  # fmt: skip
+    found = {row[0]: row[1:] for row in session.execute(query)}
+    every = session.scalars(select(func.generate_series(first, today, func.make_interval(0, 0, 0, 1))))
+    return [Day(at.date(), *found.get(at, (0, 0, 0, None, None))) for at in every]
