@@ -1,11 +1,12 @@
 // Ctrl-K: a few letters, then Enter. The server finds; here is only the keyboard. "?" shows what keys there are.
-import { $, $$, say } from './dom.js';
-import { toast } from './toast.js';
+import htmx from 'htmx.org';
+
+import { $, $$ } from './dom.js';
 
 const dialog = $('#palette');
 const input = $('#pal-q');
 const list = $('#pal-list');
-let asked = null;
+let running = null;
 let shown = null; // the words that the list is for
 
 function choose(option) {
@@ -16,20 +17,22 @@ function choose(option) {
   } else input.removeAttribute('aria-activedescendant');
 }
 
-async function find() {
-  asked?.abort();
-  asked = new AbortController();
-  const words = input.value;
-  try {
-    const answer = await fetch(`${dialog.dataset.src}?q=${encodeURIComponent(words)}`, { signal: asked.signal, headers: { Accept: 'text/html' } });
-    if (answer.status === 401 || answer.redirected) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-    if (!answer.ok) throw new Error(String(answer.status));
-    list.innerHTML = await answer.text();
-    shown = words;
-    choose($('[role=option]', list));
-  } catch (error) {
-    if (error.name !== 'AbortError') toast('error', say('no_answer'));
-  }
+// One request at a time: what is typed meanwhile is asked for next.
+async function ask() {
+  let words;
+  do {
+    words = input.value;
+    await htmx.ajax('GET', `${dialog.dataset.src}?q=${encodeURIComponent(words)}`, { target: '#pal-list', swap: 'innerHTML' });
+  } while (words !== input.value);
+  shown = words;
+  choose($('[role=option]', list));
+}
+
+function find() {
+  running ??= ask().finally(() => {
+    running = null;
+  });
+  return running;
 }
 
 function open() {
