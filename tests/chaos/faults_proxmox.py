@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable
 
+from tests.chaos import driver, points
 from tests.chaos.fault import Act, Fault, during
 from tests.chaos.world import World
 
+REACH_S = 15.0
 NODES = ("pve1", "pve2", "pve3")
 ANOTHER = "11111111-2222-3333-4444-555555555555"  # an installation that is not this one
 
@@ -73,6 +75,21 @@ def _awaited(world: World, run_id: int) -> list[tuple[int, str, str]]:
     )
     there = world.stack.vms()
     return [row for row in rows if row[0] not in there]
+
+
+def _before_the_apply(name: str, act: Act) -> Fault:
+    """A create stands still between its plan and its apply while somebody else is at work."""
+
+    def strike(world: World) -> int | None:
+        with points.armed(world.stack, points.PLANNED) as stop:
+            driver.create(world, "dana", world.rng.randint(1, 3), confirm=False)
+            run_id = world.accepted[-1].run_id
+            if run_id is None or stop.reached(REACH_S, run_id) is None:
+                return None
+            world.struck_at = time.time()
+            return run_id if act(world, run_id) else None
+
+    return Fault(name, strike)
 
 
 def _foreign_on_reserved(world: World, run_id: int) -> bool:
@@ -155,9 +172,7 @@ _REFUSED: tuple[tuple[str, str, Callable[..., bool]], ...] = (
     ("clones of 8 s", "planning", _for(20, "time", {"clone_seconds": 2}, clone_seconds=8)),
     ("storage full", "planning", _control("fill", {"storage": "nfs", "gib": 0}, storage="nfs", gib=100_000)),
     ("storages full in the middle", "cloning", lambda world, _run_id: all([_full(world, name) for name in ("nfs", "local-lvm")])),
-    ("foreign VM on a reserved VMID", "planning", _foreign_on_reserved),
     ("foreign VM on a reused VMID", "any", _foreign_on_reused),
-    ("another installation's server on a reserved VMID", "planning", _of_another_installation),
     ("server changed behind our back", "any", _changed_behind),
     ("server migrated behind our back", "any", _migrated_behind),
     ("simulator restarted", "cloning", _kill_simulator),
@@ -176,4 +191,6 @@ FAULTS: tuple[Fault, ...] = (
     during("network latency of 0.3 to 1 s", "any", _for(15, "network", {"latency": 0, "jitter": 0}, latency=0.3, jitter=0.7), 15),
     during("Proxmox down for 5 s", "cloning", _control("down", seconds=5), 5),
     *(during(name, phase, act) for name, phase, act in _REFUSED),
+    _before_the_apply("foreign VM on a reserved VMID", _foreign_on_reserved),
+    _before_the_apply("another installation's server on a reserved VMID", _of_another_installation),
 )

@@ -92,13 +92,14 @@ class Armed:
     def __init__(self, stack: Stack, connection: Any, point: Point) -> None:
         self._stack, self._connection, self._point = stack, connection, point
 
-    def reached(self, limit_s: float) -> Reached | None:
-        """Wait until somebody stands here."""
+    def reached(self, limit_s: float, run_id: int | None = None) -> Reached | None:
+        """Wait until somebody stands here, or this run."""
         end = time.monotonic() + limit_s
+        whose = "%" if run_id is None else str(run_id)
         while time.monotonic() < end:
             rows = self._query(
                 "select pid, client_port, split_part(application_name, ' ', 3) from pg_stat_activity "
-                f"where application_name like 'chaos {self._point.name} %' and wait_event = 'advisory' order by xact_start limit 1"
+                f"where application_name like 'chaos {self._point.name} {whose}' and wait_event = 'advisory' order by xact_start limit 1"
             )
             if rows:
                 backend, port, run_id = rows[0]
