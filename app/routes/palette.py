@@ -16,7 +16,7 @@ from app.extensions import db
 from app.models import Server
 from app.routes import labels
 from app.routes.access import current_actor, needs
-from app.routes.ui import run_title
+from app.routes.ui import can_act, run_title
 from app.services import palette
 
 bp = Blueprint("palette", __name__)
@@ -106,9 +106,8 @@ def _doings(words: str) -> list[Hit]:
 
 
 def _may(kind: ActionKind, server: Server) -> bool:
-    mine = server.owner_id == current_user.id or current_user.can(Permission.MANAGE_ALL)
     possible = (server.status == ServerStatus.STOPPED) == (kind == ActionKind.START) and server.status in (ServerStatus.STOPPED, ServerStatus.RUNNING)
-    return mine and possible and not server.busy_run_id and not server.busy_action_id
+    return can_act(Permission.POWER, server) and possible and not server.busy_run_id and not server.busy_action_id
 
 
 def _action(kind: ActionKind, server: Server) -> Hit:

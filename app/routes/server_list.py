@@ -14,9 +14,8 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.errors import Invalid
 from app.extensions import db
-from app.messages import text_of
 from app.routes.access import current_actor, needs
-from app.routes.forms import done, is_partial
+from app.routes.forms import done, first_text, is_partial
 from app.routes.ui import keep_cookie
 from app.services import saved_views, server_lists
 from app.services.server_lists import Group, Order, ServerFilter, Sort
@@ -94,8 +93,7 @@ def save() -> Response:
         with unit_of_work() as uow:
             saved_views.save(uow, current_actor(), request.form.get("name", ""), query)
     except Invalid as exc:
-        fault = exc.errors[0]
-        return done(text_of(fault.code, fault.args), back, kind="error")
+        return done(first_text(exc), back, kind="error")
     return done(_("The view is kept."), back)
 
 

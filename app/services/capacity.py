@@ -1,6 +1,6 @@
 """Room: what the nodes and storages have, use and have given away, now and over the last weeks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -78,15 +78,19 @@ def _given(session: Session, cluster_id: int) -> dict[tuple[str, str], int]:
     return {(name, node): int(size or 0) for name, node, size in session.execute(query)}
 
 
+def each_once(rows: Iterable[Storage]) -> list[Storage]:
+    """Return storages as they are there: a shared one once, whichever node tells of it."""
+    return list({(s.cluster_id, s.name, "" if s.shared else s.node_name): s for s in rows}.values())
+
+
 def _storages(session: Session, cluster_id: int) -> list[StorageRoom]:
     query = select(Storage).where(Storage.cluster_id == cluster_id, Storage.images, Storage.active).order_by(Storage.name, Storage.node_name)
     given = _given(session, cluster_id)
-    found: dict[tuple[str, str], StorageRoom] = {}
-    for s in session.scalars(query):
-        node = "" if s.shared else s.node_name
-        size = sum(gib for (name, at), gib in given.items() if name == s.name and (s.shared or at == node))
-        found.setdefault((s.name, node), StorageRoom(s.name, node, s.total_gib, s.used_gib, size))
-    return list(found.values())
+    out = []
+    for s in each_once(session.scalars(query)):
+        size = sum(gib for (name, at), gib in given.items() if name == s.name and (s.shared or at == s.node_name))
+        out.append(StorageRoom(s.name, "" if s.shared else s.node_name, s.total_gib, s.used_gib, size))
+    return out
 
 
 def sample(uow: UnitOfWork, cluster_id: int) -> None:

@@ -24,6 +24,7 @@ from app.models import (
     Storage,
     Template,
 )
+from app.services import capacity as rooms_now
 from app.services import clusters, presets, runs, server_lists, templates
 from app.services import placement as rooms
 from app.services.actor import Actor
@@ -82,11 +83,6 @@ def _storages(session: Session, cluster_ids: list[int]) -> list[StorageChoice]:
         key = (storage.cluster_id, storage.name)
         free[key] = max(free.get(key, 0), storage.free_gib)
     return [StorageChoice(cluster_id, name, gib) for (cluster_id, name), gib in sorted(free.items())]
-
-
-def node_names(session: Session) -> list[str]:
-    """Return the nodes of all clusters, for a filter."""
-    return list(session.scalars(select(Node.name).distinct().order_by(Node.name)))
 
 
 @dataclass(frozen=True)
@@ -178,13 +174,8 @@ def capacity(session: Session) -> Capacity:
     nodes = session.execute(
         select(func.count(), func.count().filter(Node.online), func.coalesce(func.sum(Node.memory_mib), 0), func.coalesce(func.sum(Node.memory_used_mib), 0))
     ).one()
-    seen: set[tuple[int, str, str]] = set()
-    total = used = 0
-    for storage in session.scalars(select(Storage).where(Storage.images, Storage.active)):
-        key = (storage.cluster_id, "" if storage.shared else storage.node_name, storage.name)
-        if key not in seen:
-            seen.add(key)
-            total, used = total + storage.total_gib, used + storage.used_gib
+    storages = rooms_now.each_once(session.scalars(select(Storage).where(Storage.images, Storage.active)))
+    total, used = sum(s.total_gib for s in storages), sum(s.used_gib for s in storages)
     return Capacity(nodes[0], nodes[1], int(nodes[2]), int(nodes[3]), total, used)
 
 

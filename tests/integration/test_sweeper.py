@@ -193,19 +193,19 @@ def test_a_runner_that_renews_again_after_the_outage_keeps_its_run(in_state: Cal
 
 
 # ---------------------------------------------------------------- processes that are stopped in the middle of a transaction
+def swept(run: Run) -> bool:
+    """Sweep once; True when the run's runner is known to be lost."""
+    sweeper.tick()
+    return lost(run)
+
+
 def test_a_runner_that_hangs_with_its_run_locked_loses_the_lock_and_the_run(in_state: Callable[[RunState], Run]) -> None:
     run = in_state(RunState.APPLYING)
     aged(run, LEASE_DEAD_S + 1)
     with Session(db.engine) as hung:
         hung.scalars(select(Run).where(Run.id == run.id).with_for_update()).one()
-        sweeper.tick()
-        assert not lost(run)
-
-        def swept() -> bool:
-            sweeper.tick()
-            return lost(run)
-
-        until(swept)
+        assert not swept(run)
+        until(lambda: swept(run))
         # It hears of it as of a lost connection, and looks whether the run is still its own.
         with pytest.raises(patience.LOST):
             hung.execute(select(1))
@@ -216,13 +216,7 @@ def test_a_sweeper_that_hangs_does_not_keep_the_others_from_sweeping(in_state: C
     aged(run, LEASE_DEAD_S + 1)
     with Session(db.engine) as hung:
         assert hung.scalar(text("select pg_try_advisory_xact_lock(:key, 0)"), {"key": sweeper.LOCK_KEY})
-        sweeper.tick()
-        assert not lost(run)
-
-        def swept() -> bool:
-            sweeper.tick()
-            return lost(run)
-
-        until(swept)
+        assert not swept(run)
+        until(lambda: swept(run))
         with pytest.raises(patience.LOST):
             hung.execute(select(1))
