@@ -41,6 +41,7 @@ WORDS: dict[str, LazyString] = {
     "snapshot_create": _l("snapshot"),
     "snapshot_rollback": _l("going back to a snapshot"),
     "snapshot_delete": _l("removal of a snapshot"),
+    "tag": _l("change of tags"),
     "create": _l("create"),
     "update": _l("change"),
     "delete": _l("delete"),

@@ -105,6 +105,13 @@ MESSAGES: dict[str, LazyString] = {
     "actions_succeeded": _l("%(action)s done on %(done)s servers."),
     "actions_partly_failed": _l("%(action)s done on %(done)s servers, failed on %(failed)s."),
     "actions_failed": _l("%(action)s failed on %(failed)s."),
+    # work on many servers
+    "bulk_deleting": _l("It is being deleted."),
+    "bulk_not_made": _l("Its VM is not there yet, or being removed."),
+    "bulk_busy": _l("Something is being done to it now."),
+    "bulk_runs_already": _l("It runs already."),
+    "bulk_not_running": _l("It is not running."),
+    "bulk_no_tags": _l("Give at least one tag to add or to remove."),
     # snapshots
     "cluster_away": _l("The cluster “%(cluster)s” does not answer now, and only it knows the snapshots."),
     "snapshot_name_empty": _l("A snapshot needs a name."),

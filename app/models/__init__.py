@@ -1,6 +1,6 @@
 """Tables and constraints; no workflow."""
 
-from app.models.action import Action, ActionGroup
+from app.models.action import Action, Bulk
 from app.models.base import Base
 from app.models.cluster import Bridge, CapacitySample, Cluster, Guest, Node, Storage
 from app.models.network import Network, Preset, Template
@@ -10,7 +10,7 @@ from app.models.server import Reservation, Server, SlotHolder, Workspace
 from app.models.user import ApiToken, Membership, Project, SavedView, User
 
 __all__ = [
-    "Action", "ActionGroup", "ApiToken", "AuditEvent", "Base", "Bridge", "CapacitySample", "Cluster", "Guest", "IdempotencyKey",
+    "Action", "ApiToken", "AuditEvent", "Base", "Bridge", "Bulk", "CapacitySample", "Cluster", "Guest", "IdempotencyKey",
     "Membership", "Network", "Node", "Notification", "Outbox", "PlanChange", "Preset", "Project", "Reservation", "Run",
     "RunEvent", "RunLease", "RunLog", "SavedPlan", "SavedView", "Server", "Setting", "SlotHolder", "StateVersion", "Storage",
     "Template", "User", "Workspace",

@@ -1,4 +1,4 @@
-"""Actions on servers, and groups of them."""
+"""Actions on servers, and work on many servers at once."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,18 +7,27 @@ from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.domain.action_state import ActionKind, ActionState
+from app.domain.bulk import BulkKind
 from app.models.base import Base, Json, Versioned, created, enum_column, pk
 from app.models.server import Server
 from app.models.user import User
 
 
-class ActionGroup(Base):
-    __tablename__ = "action_group"
+class Bulk(Base):
+    """The same work asked for on many servers: actions, or a run of each workspace."""
+
+    __tablename__ = "bulk"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)  # Celery's group id
     created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))
+    kind: Mapped[BulkKind] = mapped_column(enum_column(BulkKind))
+    # What the kind needs beside the servers: {"add", "remove"} of tags, {"name", "description", "memory"} of snapshots.
+    arguments: Mapped[Json] = mapped_column(default=dict, server_default="{}")
+    # Servers that no run was begun for: [{"server", "id", "owner", "code", "args"}].
+    refused: Mapped[list[Json]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[created]
+
+    created_by: Mapped[User] = relationship(lazy="raise")
 
 
 class Action(Versioned, Base):
@@ -30,7 +39,7 @@ class Action(Versioned, Base):
 
     id: Mapped[pk]
     task_id: Mapped[UUID] = mapped_column(unique=True)
-    group_id: Mapped[UUID | None] = mapped_column(ForeignKey("action_group.id"), index=True)
+    bulk_id: Mapped[UUID | None] = mapped_column(ForeignKey("bulk.id"), index=True)
     server_id: Mapped[int] = mapped_column(ForeignKey("server.id"))
     created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
     kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))

@@ -41,6 +41,7 @@ class Run(Versioned, Base):
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     stop_requested_at: Mapped[datetime | None]  # the second press: kill Terraform, take in what there is
+    bulk_id: Mapped[UUID | None] = mapped_column(ForeignKey("bulk.id", ondelete="SET NULL"), index=True)
     retry_of_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     # What Proxmox works on now: {slug: {"step": "clone", "percent": 62}}; empty between servers and at the end.
     activity: Mapped[Json] = mapped_column(default=dict, server_default="{}")

@@ -5,6 +5,7 @@ from flask_babel import lazy_gettext as _l
 
 from app.domain.action_state import ActionKind, ActionState
 from app.domain.approval import APPROVER_ROLES, ApprovalPolicy
+from app.domain.bulk import BulkKind
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus
@@ -59,6 +60,32 @@ ACTION_STATES: dict[str, LazyString] = {
     ActionState.SUCCEEDED: _l("Done"),
     ActionState.FAILED: _l("Failed"),
     ActionState.CANCELED: _l("Canceled"),
+}
+BULK: dict[str, LazyString] = {
+    **{kind: ACTIONS[kind] for kind in BulkKind if kind in ACTIONS},
+    BulkKind.TAG: _l("Change tags"),
+    BulkKind.DELETE: _l("Delete"),
+}
+# What becomes of each server, and what that means.
+BULK_EFFECTS: dict[str, LazyString] = {
+    BulkKind.START: _l("is started"),
+    BulkKind.SHUTDOWN: _l("shuts down cleanly"),
+    BulkKind.REBOOT: _l("reboots"),
+    BulkKind.STOP: _l("is switched off at once"),
+    BulkKind.RESET: _l("is reset"),
+    BulkKind.SNAPSHOT: _l("gets a snapshot"),
+    BulkKind.TAG: _l("gets other tags"),
+    BulkKind.DELETE: _l("is deleted with its disks"),
+}
+BULK_NOTES: dict[str, LazyString] = {
+    BulkKind.START: _l("Each is started by itself: one that fails stops no other."),
+    BulkKind.SHUTDOWN: _l("They shut down cleanly. Services on them stop answering."),
+    BulkKind.REBOOT: _l("Services on them stop answering for a moment."),
+    BulkKind.STOP: _l("As if the plug were pulled: what is not written to disk is lost."),
+    BulkKind.RESET: _l("As if the reset button were pressed: what is not written to disk is lost."),
+    BulkKind.SNAPSHOT: _l("A snapshot keeps the disks and settings of this moment, to come back to."),
+    BulkKind.TAG: _l("Goes through one run of each workspace, so that Proxmox shows the same."),
+    BulkKind.DELETE: _l("Their disks are erased and their addresses are given back. This cannot be undone."),
 }
 # How an action's state is drawn: the dots of runs.
 ACTION_DOTS: dict[str, str] = {

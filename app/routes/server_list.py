@@ -34,7 +34,8 @@ COOKIE = "server-columns"
 KNOWN = ("q", "status", "node", "tag", "owner", "template", "sort", "group", "col")
 
 
-def _filter(args: Mapping[str, str]) -> ServerFilter:
+def wanted(args: Mapping[str, str]) -> ServerFilter:
+    """Return the filters that an address of the list has."""
     status = args.get("status", "")
     return ServerFilter(
         args.get("q") or None, ServerStatus(status) if status in set(ServerStatus) else None, args.get("node") or None, args.get("tag") or None,
@@ -43,26 +44,26 @@ def _filter(args: Mapping[str, str]) -> ServerFilter:
 
 
 def _order(args: Mapping[str, str]) -> Order:
-    wanted, group = args.get("sort", ""), args.get("group", "")
-    sort = wanted.removeprefix("-")
-    return Order(Sort(sort) if sort in set(Sort) else Sort.NAME, wanted.startswith("-") and sort in set(Sort), Group(group) if group in set(Group) else None)
+    asked, group = args.get("sort", ""), args.get("group", "")
+    sort = asked.removeprefix("-")
+    return Order(Sort(sort) if sort in set(Sort) else Sort.NAME, asked.startswith("-") and sort in set(Sort), Group(group) if group in set(Group) else None)
 
 
 def _columns(args: "MultiDict[str, str]") -> list[str]:
     """Return the columns that are wanted now, else those that were wanted last, else the usual ones."""
-    wanted = args.getlist("col") or request.cookies.get(COOKIE, "").split(".")
-    return [name for name in COLUMNS if name in wanted] or list(USUAL)
+    names = args.getlist("col") or request.cookies.get(COOKIE, "").split(".")
+    return [name for name in COLUMNS if name in names] or list(USUAL)
 
 
 @bp.get("/servers")
 @needs(Permission.VIEW)
 def index() -> Response:
     args, actor, session = request.args, current_actor(), db.session()
-    wanted, order, columns = _filter(args), _order(args), _columns(args)
+    filters, order, columns = wanted(args), _order(args), _columns(args)
     counts = server_lists.counts(session, actor)
     shown: dict[str, Any] = {
-        "page": server_lists.list_page(session, actor, wanted, order, cursor=args.get("cursor")), "order": order, "columns": columns,
-        "fitting": server_lists.count(session, actor, wanted), "counts": {**counts, "": sum(counts.values())}, "total": sum(counts.values()),
+        "page": server_lists.list_page(session, actor, filters, order, cursor=args.get("cursor")), "order": order, "columns": columns,
+        "fitting": server_lists.count(session, actor, filters), "counts": {**counts, "": sum(counts.values())}, "total": sum(counts.values()),
         "filtered": any(args.get(k) for k in ("q", "status", "node", "tag", "owner", "template", "cursor")), "group_of": server_lists.group_of,
         "column_words": COLUMNS, "sortable": SORTABLE,
     }  # fmt: skip

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
 from flask_babel import gettext as _
-from flask_babel import ngettext
 from flask_login import current_user
 
 from app.domain.action_state import POWER, ActionKind
@@ -203,14 +202,3 @@ def power(name: str) -> Response:
     with unit_of_work() as uow:
         actions.request(uow, current_actor(), name, kind)
     return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=name), url_for(".detail", name=name))
-
-
-@bp.post("/servers/bulk")
-@needs(Permission.POWER)
-def bulk() -> Response:
-    names, kind = request.form.getlist("names"), _kind()
-    with unit_of_work() as uow:
-        group, found = actions.request_many(uow, current_actor(), names, kind)
-    actions.announce_group(group, found)
-    count = ngettext("%(num)d server", "%(num)d servers", len(names))
-    return done(_("%(action)s: %(name)s", action=labels.ACTIONS[kind], name=count), url_for("server_list.index"))

@@ -196,7 +196,7 @@ def disk_gib(server: Server) -> int:
 
 def shared_words() -> Mapping[str, Any]:
     """Return the words every template may use."""
-    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "PLAN_ACTIONS", "SIGNS", "STEPS", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
+    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "BULK", "PLAN_ACTIONS", "SIGNS", "STEPS", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
     return {name: getattr(labels, name) for name in names}
 
 

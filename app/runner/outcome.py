@@ -159,7 +159,7 @@ def _look(context: RunContext, known: Mapping[str, states.Instance], careful: bo
             begun = careful and target.slug in context.unfinished - context.done
             complete = instance is not None and not instance.tainted and not begun
             addresses = instance.addresses if instance else ()
-            out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete)
+            out[target.slug] = Seen(True, guest.node_name, _STATUS.get(guest.status), addresses, complete, target.slug in context.done)
         return out
 
 

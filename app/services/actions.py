@@ -10,19 +10,17 @@ from uuid import UUID, uuid4
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from app.adapters import results
-from app.domain.action_state import FINAL, SNAPSHOT, ActionKind, ActionState
+from app.domain.action_state import SNAPSHOT, ActionKind, ActionState
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus, Severity
 from app.domain.tasks import TaskName
-from app.errors import AppError, Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
+from app.errors import AppError, Conflict, Forbidden, NotFound, ServerBusy
 from app.extensions import db
-from app.models import Action, ActionGroup, Server
-from app.services import audit, notifications, run_settlement, servers
+from app.models import Action, Server
+from app.services import audit, bulk_results, notifications, run_settlement, servers
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork, unit_of_work
 
-MAX_NAMES = 200
 LEASE_DEAD_S = 20
 HANDED_OVER_S = 2
 OPEN = (ActionState.QUEUED, ActionState.RUNNING)
@@ -43,65 +41,23 @@ def request(uow: UnitOfWork, actor: Actor, server_name: str, kind: ActionKind) -
 def hold(uow: UnitOfWork, actor: Actor, server_name: str, permission: Permission) -> Server:
     """Return a server, locked, on which an action may begin. Raises ServerBusy, ServerNotMade, NotFound, Forbidden."""
     actor.need(permission)
-    server = _locked(uow, [_allowed(uow, actor, server_name).id])[0]
+    server = locked(uow, [_allowed(uow, actor, server_name).id])[0]
     if fault := _fault(server):
         raise fault
     return server
 
 
-def begin(uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, arguments: dict[str, Any] | None = None) -> Action:
-    """Write the action of a server that `hold` returned, and ring for it."""
-    action = _add(uow, actor, server, kind, arguments=arguments)
-    audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, **(arguments or {}))
-    return action
+def begin(
+    uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, arguments: dict[str, Any] | None = None, bulk_id: UUID | None = None
+) -> Action:
+    """Write the action of a server that is locked, and ring for it.
 
-
-def request_many(
-    uow: UnitOfWork, actor: Actor, names: Sequence[str], kind: ActionKind
-) -> tuple[ActionGroup, list[Action]]:
-    """Ask for the same action on several servers. Raises Invalid with every name that is not there or not allowed.
-
-    A busy server does not stop the others: its action ends failed at once.
+    `hold` has refused a server that cannot take it; as a part of a bulk its action ends failed at once.
     """
-    actor.need(Permission.POWER)
-    wanted = list(dict.fromkeys(names))
-    faults, found = _bulk_faults(wanted), []
-    for index, name in enumerate([] if faults else wanted):
-        try:
-            found.append(_allowed(uow, actor, name))
-        except NotFound:
-            faults.append(FieldError(f"names.{index}", "server_unknown", {"server": name[:80]}))
-        except Forbidden as exc:
-            faults.append(FieldError(f"names.{index}", "server_forbidden", {"server": name, **exc.args_}))
-    if faults:
-        raise Invalid(faults)
-    group = ActionGroup(id=uuid4(), created_by_id=actor.user_id, kind=kind)
-    uow.session.add(group)
-    uow.session.flush()
-    actions = []
-    for server in _locked(uow, [s.id for s in found]):
-        fault = _fault(server)
-        action = _add(uow, actor, server, kind, group_id=group.id, fault=fault)
-        audit.record(
-            uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, group=str(group.id)
-        )
-        actions.append(action)
-    tell_group_done(uow, group.id)
-    return group, actions
-
-
-def announce_group(group: ActionGroup, actions: Sequence[Action]) -> None:
-    """After the commit: let Celery know the group, and the results of those that ended at once. Best effort."""
-    if results.save_group(group.id, [a.task_id for a in actions]):
-        for action in actions:
-            if action.state in FINAL:
-                results.store(action.task_id, False, {"error": action.error})
-
-
-def _bulk_faults(names: Sequence[str]) -> list[FieldError]:
-    if not names:
-        return [FieldError("names", "missing")]
-    return [FieldError("names", "too_long", {"max_length": MAX_NAMES})] if len(names) > MAX_NAMES else []
+    action = _add(uow, actor, server, kind, arguments=arguments, bulk_id=bulk_id, fault=_fault(server) if bulk_id else None)
+    of = {"bulk": str(bulk_id)} if bulk_id else {}
+    audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, **of, **(arguments or {}))
+    return action
 
 
 def _allowed(uow: UnitOfWork, actor: Actor, name: str) -> Server:
@@ -111,8 +67,8 @@ def _allowed(uow: UnitOfWork, actor: Actor, name: str) -> Server:
     return server
 
 
-def _locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
-    """The servers, locked in the order of their ids, as they are now."""
+def locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
+    """Return the servers, locked in the order of their ids, as they are now. Raises NotFound."""
     query = select(Server).where(Server.id.in_(ids), Server.deleted_at.is_(None)).order_by(Server.id)
     found = uow.session.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True)).all()
     if len(found) != len(set(ids)):
@@ -123,9 +79,12 @@ def _locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
 def _fault(server: Server) -> AppError | None:
     if server.busy_run_id is not None or server.busy_action_id is not None:
         return ServerBusy(server.name, server=server.name, run=server.busy_run_id, action=server.busy_action_id)
-    if server.status in (ServerStatus.CREATING, ServerStatus.DELETING) or not server.in_state:
-        return ServerNotMade(server.name, server=server.name, status=server.status.value)
-    return None
+    return None if made(server) else ServerNotMade(server.name, server=server.name, status=server.status.value)
+
+
+def made(server: Server) -> bool:
+    """True when its VM is there, and nothing is removing it."""
+    return server.in_state and server.status not in (ServerStatus.CREATING, ServerStatus.DELETING)
 
 
 def _add(
@@ -135,12 +94,12 @@ def _add(
     kind: ActionKind,
     *,
     arguments: dict[str, Any] | None = None,
-    group_id: UUID | None = None,
+    bulk_id: UUID | None = None,
     fault: AppError | None = None,
 ) -> Action:
     now = uow.session.scalar(select(func.clock_timestamp()))
     action = Action(
-        task_id=uuid4(), group_id=group_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
+        task_id=uuid4(), bulk_id=bulk_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
         arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
         finished_at=now if fault else None, version=1, fence=0,
         error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
@@ -168,15 +127,6 @@ def get(session: Session, actor: Actor, task_id: UUID) -> Action:
     return action
 
 
-def of_group(session: Session, actor: Actor, group_id: UUID) -> list[Action]:
-    """Return a group's actions with their servers. Raises NotFound."""
-    group = session.get(ActionGroup, group_id)
-    if group is None or not (actor.can(Permission.VIEW_ALL) or group.created_by_id == actor.user_id):
-        raise NotFound(kind="group")
-    query = select(Action).where(Action.group_id == group_id).options(joinedload(Action.server)).order_by(Action.id)
-    return list(session.scalars(query))
-
-
 def recent(session: Session, server_id: int, limit: int = 20) -> list[Action]:
     """Return a server's newest actions with who asked."""
     query = select(Action).where(Action.server_id == server_id).options(joinedload(Action.created_by))
@@ -187,7 +137,7 @@ def facts(action: Action, server: Server) -> dict[str, Any]:
     """What an `action` event carries."""
     return {
         "id": action.id, "task_id": str(action.task_id), "version": action.version, "server": server.name,
-        "kind": action.kind.value, "state": action.state.value, "group": str(action.group_id) if action.group_id else None,
+        "kind": action.kind.value, "state": action.state.value, "bulk": str(action.bulk_id) if action.bulk_id else None,
         "error_code": action.error["code"] if action.error else None,
     }  # fmt: skip
 
@@ -199,10 +149,10 @@ def publish(uow: UnitOfWork, action: Action, server: Server) -> None:
 
 
 def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
-    """Notify requester and owner of one action's end; of a group's, once, when the last one ended."""
+    """Notify requester and owner of one action's end; of a bulk's, once, when the last one ended."""
     publish(uow, action, server)
-    if action.group_id is not None:
-        tell_group_done(uow, action.group_id)
+    if action.bulk_id is not None:
+        bulk_results.tell_end(uow, action.bulk_id)
         return
     ok = action.state == ActionState.SUCCEEDED
     what, args = "action", {"servers": [server.name], "action": action.kind.value, "error": action.error}
@@ -214,31 +164,6 @@ def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
         Severity.SUCCESS if ok else Severity.ERROR, f"/servers/{server.name}",
         own_user_id=action.created_by_id, action_id=action.id,
     )  # fmt: skip
-
-
-def tell_group_done(uow: UnitOfWork, group_id: UUID) -> None:
-    """When no action of the group is open any more: one notification for the requester and each owner."""
-    uow.session.flush()
-    # Locked, so that of two actions that end together one sees the other's end.
-    group = uow.session.scalars(
-        select(ActionGroup).where(ActionGroup.id == group_id).with_for_update(key_share=True).execution_options(populate_existing=True)
-    ).one_or_none()
-    rows = uow.session.execute(
-        select(Action.state, Server.name, Server.owner_id).join(Server, Server.id == Action.server_id)
-        .where(Action.group_id == group_id).order_by(Server.name)
-    ).all()  # fmt: skip
-    if group is None or any(r.state not in FINAL for r in rows):
-        return
-    for user_id in {group.created_by_id, *(r.owner_id for r in rows)}:
-        mine = [r for r in rows if user_id in (group.created_by_id, r.owner_id)]
-        failed = [r.name for r in mine if r.state != ActionState.SUCCEEDED]
-        done = [r.name for r in mine if r.state == ActionState.SUCCEEDED]
-        code = "actions_failed" if not done else "actions_partly_failed" if failed else "actions_succeeded"
-        notifications.add(
-            uow, [user_id], f"group:{group_id}:end", code,
-            {"servers": [r.name for r in mine], "action": group.kind.value, "done": len(done), "failed": failed},
-            Severity.ERROR if failed else Severity.SUCCESS, "/servers", own_user_id=group.created_by_id,
-        )  # fmt: skip
 
 
 # ---- the sweeper's part

@@ -62,11 +62,26 @@ def _create(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
 
 
 def _change(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
-    [slug] = former.targets
-    found = select(Server.name).where(Server.workspace_id == former.workspace_id, Server.slug == slug, Server.deleted_at.is_(None))
-    name = uow.session.scalar(found)
-    if name is None:
+    """Once more for the servers that did not get what was asked for."""
+    done = set((former.result or {}).get("done", []))
+    rest = {slug: name for slug, name in zip(former.targets, former.names, strict=True) if name not in done}
+    if len(rest) == 1:
+        return _change_one(uow, actor, former, *rest.popitem())
+    query = select(Server).where(Server.workspace_id == former.workspace_id, Server.slug.in_(rest), Server.deleted_at.is_(None))
+    found = servers.for_change(uow, actor, uow.session.scalars(query.order_by(Server.id)).all(), NEEDS[former.kind])
+    if not found:
         raise NotFound(kind="server", name=former.names[0])
+    if former.kind == RunKind.DELETE:
+        run = servers.begin_delete(uow, actor, found, former.apply_mode, forget=bool(former.intent.get("forget")))
+    else:
+        run = servers.begin_change(uow, actor, {s: former.intent["servers"][s.slug] for s in found}, former.apply_mode)
+    return Accepted(run, [s.name for s in found])
+
+
+def _change_one(uow: UnitOfWork, actor: Actor, former: Run, slug: str, name: str) -> Accepted:
+    found = select(Server.name).where(Server.workspace_id == former.workspace_id, Server.slug == slug, Server.deleted_at.is_(None))
+    if uow.session.scalar(found) is None:
+        raise NotFound(kind="server", name=name)
     if former.kind == RunKind.DELETE:
         return servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value, "forget": bool(former.intent.get("forget"))})
     wanted = dict(former.intent.get("servers", {}).get(slug, {}))

@@ -18,7 +18,7 @@ from app.domain.tasks import TaskName
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion, User
 from app.services import approvals, run_settlement, runs, slots
-from app.services.run_settlement import Seen
+from app.services.run_settlement import Ended, Seen
 from app.services.uow import UnitOfWork
 
 
@@ -336,11 +336,10 @@ def end(
     if state in (RunState.APPLIED, RunState.PLANNED_AND_FINISHED):
         run_settlement.settle_applied(uow, run, seen or {})
         run.progress_done = run.progress_total
-        made: list[str] = list(run.names)
-        missing: list[str] = []
+        ended = Ended(list(run.names), [], list(run.names))
     else:
-        made, missing = run_settlement.settle_ended(uow, run, seen)
+        ended = run_settlement.settle_ended(uow, run, seen)
     run.error = dict(error) if error else None
-    run.result = {"servers": made, "missing": missing, "state": state.value}
+    run.result = {"servers": ended.there, "missing": ended.missing, "done": ended.done, "state": state.value}
     runs.transition(uow, run, state, error=run.error)
     return run

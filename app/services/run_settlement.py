@@ -14,13 +14,26 @@ from app.services.uow import UnitOfWork
 
 @dataclass(frozen=True)
 class Seen:
-    """What Proxmox shows for a server's VMID at the end of a run: ours or not there; None fields are unknown."""
+    """What Proxmox shows for a server's VMID at the end of a run: ours or not there; None fields are unknown.
+
+    `done`: Terraform has done to it all that the plan said, whatever became of the others.
+    """
 
     exists: bool
     node: str | None = None
     status: ServerStatus | None = None
     addresses: tuple[str, ...] = ()
     in_state: bool = False
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Names of a run's servers: those that are there, those that are not, and those that got what was asked for."""
+
+    there: list[str]
+    missing: list[str]
+    done: list[str]
 
 
 def server_facts(server: Server) -> dict[str, object]:
@@ -87,14 +100,18 @@ def settle_applied(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen]) -> None:
         remove(uow, servers, ever_made=True)
         return
     for server in servers:
-        for name, value in run.intent.get("servers", {}).get(server.slug, {}).items():
-            setattr(server, name, value)
+        _take_values(server, run)
         server.in_state = True
         server.run_id = run.id
         _observe(server, seen.get(server.slug))
         if server.status in (ServerStatus.CREATING, ServerStatus.FAILED):
             server.status = ServerStatus.RUNNING if server.start_on_create else ServerStatus.STOPPED
         tell(uow, server)
+
+
+def _take_values(server: Server, run: Run) -> None:
+    for name, value in run.intent.get("servers", {}).get(server.slug, {}).items():
+        setattr(server, name, value)
 
 
 def _observe(server: Server, seen: Seen | None) -> None:
@@ -109,13 +126,14 @@ def _observe(server: Server, seen: Seen | None) -> None:
         server.ip_addresses = [n["ip"] for n in server.nics if n.get("ip")]
 
 
-def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> tuple[list[str], list[str]]:
-    """A run that failed or was canceled; returns the names of servers that are there and of those that are not.
+def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> Ended:
+    """A run that failed or was canceled.
 
     `seen` is None when Proxmox could not be asked: nothing is forgotten then.
     """
     there: list[Server] = []
     missing: list[Server] = []
+    done: list[Server] = []
     for server in targets(uow, run):
         found = seen.get(server.slug) if seen is not None else None
         # Without a look at Proxmox a create made nothing it could not show; anything else is still there.
@@ -130,15 +148,20 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
             _observe(server, found)
             if server.status == ServerStatus.DELETING:
                 server.status = ServerStatus.UNKNOWN
+            if run.kind == RunKind.CHANGE and found and found.done:
+                # The others' failure takes nothing back: the next plan must not want the old values again.
+                _take_values(server, run)
+                done.append(server)
         server.run_id = run.id
     if run.kind == RunKind.CREATE and missing:
         remove(uow, missing, ever_made=run.apply_started_at is not None or run.retry_of_id is not None)
     elif run.kind == RunKind.DELETE and missing and run.apply_started_at is not None:
         remove(uow, missing, ever_made=True)
+        done = missing
     elif run.kind == RunKind.DELETE:
         for server in missing:  # its VMID is somebody else's: nothing was deleted, and the next poll says what there is
             server.status = ServerStatus.UNKNOWN
             tell(uow, server)
     for server in there:
         tell(uow, server)
-    return [s.name for s in there], [s.name for s in missing]
+    return Ended(*([s.name for s in servers] for servers in (there, missing, done)))

@@ -17,7 +17,7 @@ from app.errors import Forbidden, NotFound, RunStateConflict
 from app.log import get_logger
 from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder
 from app.schemas.page import Page, decode_cursor, encode_cursor
-from app.services import approvals, audit, notifications, workspaces
+from app.services import approvals, audit, bulk_results, notifications, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch
 from app.services.uow import UnitOfWork
@@ -274,15 +274,19 @@ def _finish(uow: UnitOfWork, run: Run) -> None:
     for server in uow.session.scalars(select(Server).where(Server.busy_run_id == run.id).order_by(Server.id).with_for_update(key_share=True)):
         server.busy_run_id = None
         server.version += 1
-    code, severity = _END[run.state]
-    notifications.add(
-        uow, _concerned(uow.session, run), f"run:{run.id}:end", code,
-        {"servers": run.names, "kind": run.kind.value, "run": run.id, "error": run.error},
-        severity, f"/runs/{run.id}", own_user_id=run.created_by_id, run_id=run.id,
-    )  # fmt: skip
+    if run.bulk_id is None:
+        code, severity = _END[run.state]
+        notifications.add(
+            uow, _concerned(uow.session, run), f"run:{run.id}:end", code,
+            {"servers": run.names, "kind": run.kind.value, "run": run.id, "error": run.error},
+            severity, f"/runs/{run.id}", own_user_id=run.created_by_id, run_id=run.id,
+        )  # fmt: skip
     uow.session.flush()
     promote(uow, run.workspace_id)
     _ring_next_for_slots(uow)
+    if run.bulk_id is not None:
+        # Last: nobody waits for this lock while others of the bulk wait for what this end frees.
+        bulk_results.tell_end(uow, run.bulk_id)
 
 
 def _ring_next_for_slots(uow: UnitOfWork) -> None:

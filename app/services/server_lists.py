@@ -86,6 +86,11 @@ def count(session: Session, actor: Actor, wanted: ServerFilter) -> int:
     return session.scalar(_narrowed(_base(select(func.count()), actor), wanted)) or 0
 
 
+def names(session: Session, actor: Actor, wanted: ServerFilter, limit: int) -> list[str]:
+    """Return the names of the servers that fit, the first `limit` of them."""
+    return list(session.scalars(_narrowed(_base(select(Server.name), actor), wanted).order_by(Server.name).limit(limit)))
+
+
 def counts(session: Session, actor: Actor) -> dict[str, int]:
     """Return how many servers have each status."""
     query = visible(select(Server.status, func.count()), actor).group_by(Server.status)

@@ -1,11 +1,11 @@
 """Servers: what may be asked for, and the run that a request becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 from sqlalchemy import func, select, text
@@ -183,29 +183,41 @@ def run_for(
     )  # fmt: skip
 
 
-def _new_run(uow: UnitOfWork, actor: Actor, server: Server, kind: RunKind, intent: dict[str, Any], mode: ApplyMode) -> Run:
-    run = run_for(actor, server.workspace_id, kind, [server.slug], [server.name], intent, mode)
+def _new_run(
+    uow: UnitOfWork, actor: Actor, of: Collection[Server], kind: RunKind, intent: dict[str, Any], mode: ApplyMode, bulk_id: UUID | None
+) -> Run:
+    workspace_id = next(iter(of)).workspace_id
+    run = run_for(actor, workspace_id, kind, [s.slug for s in of], [s.name for s in of], intent, mode)
+    run.bulk_id = bulk_id
     uow.session.add(run)
     uow.session.flush()
     runs.add_event(uow, run, "requested", "requested", by=actor.username)
-    runs.promote(uow, server.workspace_id)
+    runs.promote(uow, workspace_id)
     uow.session.flush()
     return run
 
 
 # ---------------------------------------------------------------- changing
+def for_change(uow: UnitOfWork, actor: Actor, of: Sequence[Server], permission: Permission) -> list[Server]:
+    """Return those of the servers that still exist, locked, as they are now. Raises Forbidden, ServerBusy when one is being deleted."""
+    actor.need(permission)
+    if any(s.owner_id != actor.user_id for s in of) and not actor.can(Permission.MANAGE_ALL):
+        raise Forbidden(permission=Permission.MANAGE_ALL.value)
+    query = select(Server).where(Server.id.in_([s.id for s in of]), Server.deleted_at.is_(None)).order_by(Server.id)
+    locked = list(uow.session.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True)))
+    for server in locked:
+        for run in runs.open_runs(uow.session, server):
+            if run.kind == RunKind.DELETE:
+                raise ServerBusy(server=server.name, run=run.id, state=run.state.value)
+    return locked
+
+
 def _for_change(uow: UnitOfWork, actor: Actor, name: str, permission: Permission) -> Server:
     actor.need(permission)
-    seen = get(uow.session, actor, name)
-    if seen.owner_id != actor.user_id and not actor.can(Permission.MANAGE_ALL):
-        raise Forbidden(permission=Permission.MANAGE_ALL.value)
-    server = uow.session.scalar(select(Server).where(Server.id == seen.id).with_for_update(key_share=True).execution_options(populate_existing=True))
-    if server is None or server.deleted_at is not None:
+    locked = for_change(uow, actor, [get(uow.session, actor, name)], permission)
+    if not locked:
         raise NotFound(kind="server", name=name)
-    for run in runs.open_runs(uow.session, server):
-        if run.kind == RunKind.DELETE:
-            raise ServerBusy(server=server.name, run=run.id, state=run.state.value)
-    return server
+    return locked[0]
 
 
 def pending_values(session: Session, server: Server) -> dict[str, Any]:
@@ -234,7 +246,7 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
         request = data if isinstance(data, ServerChange) else ServerChange.model_validate(data)
     except ValidationError as exc:
         raise Invalid(field_errors(exc)) from exc
-    if _rolling_back(uow.session, server):
+    if rolling_back(uow.session, server):
         # Sizes and disks are checked against the row, which takes others in a moment.
         raise ServerBusy(server=server.name, action=server.busy_action_id)
     if server.status == ServerStatus.FAILED and not server.in_state:
@@ -242,13 +254,20 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
     values, found = server_checks.examine_change(uow.session, server, request, pending_values(uow.session, server))
     if found:
         raise Invalid(found)
-    run = _new_run(uow, actor, server, RunKind.CHANGE, {"servers": {server.slug: values}}, request.apply)
-    audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
-    run_settlement.tell(uow, server)
-    return Accepted(run, [server.name])
+    return Accepted(begin_change(uow, actor, {server: values}, request.apply), [server.name])
 
 
-def _rolling_back(session: Session, server: Server) -> bool:
+def begin_change(uow: UnitOfWork, actor: Actor, wanted: Mapping[Server, dict[str, Any]], mode: ApplyMode, bulk_id: UUID | None = None) -> Run:
+    """Start a run of new values for locked servers of one workspace, which were checked."""
+    run = _new_run(uow, actor, wanted, RunKind.CHANGE, {"servers": {s.slug: values for s, values in wanted.items()}}, mode, bulk_id)
+    for server, values in wanted.items():
+        audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
+        run_settlement.tell(uow, server)
+    return run
+
+
+def rolling_back(session: Session, server: Server) -> bool:
+    """True while a snapshot is put back: what the row says then is true no longer."""
     kind = select(Action.kind).where(Action.id == server.busy_action_id)
     return server.busy_action_id is not None and session.scalar(kind) == ActionKind.SNAPSHOT_ROLLBACK
 
@@ -262,12 +281,20 @@ def delete(uow: UnitOfWork, actor: Actor, name: str, data: ServerDelete | Mappin
         raise Invalid(field_errors(exc)) from exc
     if request.confirm != server.name:
         raise Invalid([FieldError("confirm", "confirm_name", {"name": server.name})])
-    intent = {"servers": {}, **({"forget": True} if request.forget else {})}
-    run = _new_run(uow, actor, server, RunKind.DELETE, intent, request.apply)
-    server.status = ServerStatus.DELETING
-    audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid, **({"forget": True} if request.forget else {}))
-    run_settlement.tell(uow, server)
-    return Accepted(run, [server.name])
+    return Accepted(begin_delete(uow, actor, [server], request.apply, forget=request.forget), [server.name])
+
+
+def begin_delete(
+    uow: UnitOfWork, actor: Actor, of: Collection[Server], mode: ApplyMode, bulk_id: UUID | None = None, *, forget: bool = False
+) -> Run:
+    """Start a run that deletes locked servers of one workspace."""
+    known = {"forget": True} if forget else {}
+    run = _new_run(uow, actor, of, RunKind.DELETE, {"servers": {}, **known}, mode, bulk_id)
+    for server in of:
+        server.status = ServerStatus.DELETING
+        audit.record(uow, actor, "server.delete", "server", server.id, server.name, run=run.id, vmid=server.vmid, **known)
+        run_settlement.tell(uow, server)
+    return run
 
 
 def history(session: Session, server: Server, limit: int = 20) -> list[Run]:

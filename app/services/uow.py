@@ -13,11 +13,13 @@ share lock on each of its parents, so that two transactions which then want the 
 other. Only what deletes a parent locks it whole.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+from psycopg2.errors import DeadlockDetected
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.domain.tasks import TaskName
@@ -25,6 +27,9 @@ from app.extensions import db
 from app.models import Outbox
 from app.services import outbox
 from app.services.batch import Batch
+
+T = TypeVar("T")
+CROSSED = 2  # more often than that in a row it is no chance
 
 
 class UnitOfWork:
@@ -75,3 +80,16 @@ def unit_of_work() -> Iterator[UnitOfWork]:
         session.close()
     if entries:
         outbox.deliver(entries)
+
+
+def in_peace(work: Callable[[UnitOfWork], T]) -> T:
+    """Do work that locks many rows in a transaction; begin anew when PostgreSQL ended it in favour of another that crossed it."""
+    for _ in range(CROSSED):
+        try:
+            with unit_of_work() as uow:
+                return work(uow)
+        except OperationalError as exc:
+            if not isinstance(exc.orig, DeadlockDetected):
+                raise
+    with unit_of_work() as uow:
+        return work(uow)

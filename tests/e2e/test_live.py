@@ -119,8 +119,8 @@ def test_power_is_switched_from_the_list_and_the_row_follows(open_browser: NewCo
     answer(page)
     row = page.locator(f'tr[data-name="{name}"] .st')
     expect(row).to_have_text("Stopped", timeout=30_000)
-    page.get_by_label(f"Select {name}").check()
-    page.locator("#bulk").get_by_role("button", name="Start").click()
+    page.get_by_role("button", name=f"Actions for {name}").click()
+    page.get_by_role("menuitem", name="Start").click()
     expect(row).to_have_text("Running", timeout=30_000)
 
 

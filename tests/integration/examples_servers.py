@@ -45,11 +45,11 @@ EXAMPLES = {
     "api_servers.change": Example("server.change", _server, lambda _: {"cores": 2}),
     "api_servers.delete": Example("server.delete", _server, _sure),
     "api_power.power": Example("server.start", _switch),
-    "api_power.bulk": Example("server.start", _servers, _many),
+    "api_bulk.create": Example("server.start", _servers, _many),
     "servers.create": Example("server.create", _room, _form),
     "servers.resize": Example("server.change", _server, lambda _: {"cores": "2", "memory_gib": "0.5"}),
     "servers.describe": Example("server.change", _server, lambda _: {"description": "walked"}),
     "servers.delete": Example("server.delete", _server, _sure),
     "servers.power": Example("server.start", _server, lambda _: {"action": "start"}),
-    "servers.bulk": Example("server.start", _servers, _many),
+    "bulk.start": Example("server.start", _servers, _many),
 }

@@ -1,4 +1,4 @@
-// The server list: the newest value per server, painted at most every 100 ms and by textContent; selection; row menu.
+// The server list: the newest value per server, painted at most every 100 ms and by textContent; row menu.
 import htmx from 'htmx.org';
 
 import { $, $$, on, say, throttle } from './dom.js';
@@ -56,16 +56,13 @@ const refetch = throttle(() => {
   htmx.ajax('GET', location.pathname + location.search, { target: '#tbl', swap: 'outerHTML' });
 }, 1000);
 
-// A table on its way replaces what was selected and focused meanwhile: the new one gets it back.
+// A table on its way replaces what was focused meanwhile: the new one gets it back. What is selected: pick.js.
 const focusable = row => $$('a,button,input', row);
 document.addEventListener('htmx:before:swap', () => {
   const row = document.activeElement?.closest('#tbl [data-id]');
   const at = row ? focusable(row).indexOf(document.activeElement) : -1;
-  const names = new Set(boxes().filter(b => b.checked).map(b => b.value));
-  if (!row && !names.size) return;
+  if (!row) return;
   document.addEventListener('htmx:after:swap', () => {
-    for (const box of boxes()) box.checked ||= names.has(box.value);
-    selected();
     const fresh = row && $(`#tbl [data-id="${row.dataset.id}"]`);
     if (fresh && !$('#tbl').contains(document.activeElement)) focusable(fresh)[at]?.focus({ preventScroll: true });
   }, { once: true });
@@ -91,30 +88,6 @@ on('server', data => {
   pending ||= setTimeout(() => requestAnimationFrame(paint), 100);
 });
 
-// selection
-const boxes = () => $$('#tbl [name=names]');
-function selected() {
-  const bulk = $('#bulk');
-  if (!bulk) return;
-  const all = $('#all');
-  const count = boxes().filter(b => b.checked).length;
-  bulk.hidden = !count;
-  setText($('#bulk-n'), say('selected', { n: count }));
-  if (!all) return;
-  all.checked = count > 0 && count === boxes().length;
-  all.indeterminate = count > 0 && count < boxes().length;
-}
-function clear() {
-  for (const box of boxes()) box.checked = false;
-  selected();
-}
-document.addEventListener('change', e => {
-  if (e.target.id === 'all') for (const box of boxes()) box.checked = e.target.checked;
-  if (e.target.id === 'all' || e.target.name === 'names') selected();
-});
-$('#bulk-x')?.addEventListener('click', clear);
-$('#bulk')?.addEventListener('tpm-done', clear);
-
 // a kept view is what the address says when it is kept
 $('#save-view')?.addEventListener('submit', e => {
   e.target.elements.query.value = location.search.slice(1);
@@ -133,7 +106,6 @@ function counts() {
 
 document.addEventListener('htmx:after:swap', () => {
   index();
-  selected();
   counts();
 });
 
@@ -152,4 +124,3 @@ $('#row-menu')?.addEventListener('tpm-row', e => {
 });
 
 index();
-selected();

@@ -16,7 +16,7 @@ from app.services import idempotency, server_lists, servers
 from app.services.idempotency import Stored
 from app.services.server_lists import Order, ServerFilter
 from app.services.servers import Accepted
-from app.services.uow import UnitOfWork, unit_of_work
+from app.services.uow import UnitOfWork, in_peace
 
 bp = Blueprint("api_servers", __name__, url_prefix="/api/servers")
 
@@ -37,8 +37,8 @@ def once(work: Callable[[UnitOfWork], Stored]) -> Response:
     """Do the work once per Idempotency-Key; a repeated request gets the first one's answer, 202."""
     actor = current_actor()
     route = f"{request.method} {request.path}"[:120]
-    with unit_of_work() as uow:
-        stored = idempotency.once(uow, actor, route, idempotency_key(), body_hash(), lambda: work(uow))
+    key, same = idempotency_key(), body_hash()
+    stored = in_peace(lambda uow: idempotency.once(uow, actor, route, key, same, lambda: work(uow)))
     return answer(stored.answer, 202, location=stored.location)
 
 
