@@ -113,7 +113,7 @@ MESSAGES: dict[str, LazyString] = {
     "bulk_not_running": _l("It is not running."),
     "bulk_no_tags": _l("Give at least one tag to add or to remove."),
     # snapshots
-    "cluster_away": _l("The cluster “%(cluster)s” does not answer now, and only it knows the snapshots."),
+    "cluster_away": _l("The cluster “%(cluster)s” does not answer now, and only it knows this."),
     "snapshot_name_empty": _l("A snapshot needs a name."),
     "snapshot_name_length": _l("A snapshot's name has 2 to %(limit)s characters."),
     "snapshot_name_bad": _l("“%(name)s” is not a name for a snapshot: letters, digits, - and _, and a letter first."),

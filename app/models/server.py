@@ -73,6 +73,9 @@ class Server(Versioned, Base):
     cpu_percent: Mapped[int] = mapped_column(default=0)
     memory_percent: Mapped[int] = mapped_column(default=0)
     uptime_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The loads of the last two hours, a sample in five minutes (services/usage.py).
+    cpu_recent: Mapped[list[int]] = mapped_column(default=list, server_default="[]")
+    usage_at: Mapped[datetime | None]
     observed_at: Mapped[datetime | None]
     run_id: Mapped[int | None] = mapped_column(BigInteger)  # the last run that named it
     created_at: Mapped[created]

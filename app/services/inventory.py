@@ -22,7 +22,7 @@ from app.errors import AppError, ProxmoxError, ProxmoxNotFound, ProxmoxUnreachab
 from app.extensions import db
 from app.log import get_logger
 from app.models import Bridge, Cluster, Guest, Node, Template
-from app.services import capacity, clusters, inventory_rows, inventory_servers, inventory_templates
+from app.services import capacity, clusters, inventory_rows, inventory_servers, inventory_templates, usage
 from app.services.cluster_connection import failure_code
 from app.services.uow import UnitOfWork, unit_of_work
 
@@ -200,6 +200,7 @@ def _write(cluster_id: int, begun_at: datetime, found: _Found) -> None:
         servers = inventory_servers.write_servers(uow, cluster_id, found.resources, found.agent)
         uow.session.flush()
         capacity.sample(uow, cluster_id)
+        usage.sample(uow, cluster_id)
         back = cluster.status != ONLINE
         cluster.polled_at, cluster.status, cluster.status_detail, cluster.status_args = now, ONLINE, "", {}
         cluster.release, cluster.ca_pem = found.release[:32], found.ca_pem or cluster.ca_pem

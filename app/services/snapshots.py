@@ -16,43 +16,22 @@ from app.adapters.proxmox.types import SnapshotInfo, SnapshotList
 from app.domain import snapshot
 from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
-from app.domain.server_status import ServerStatus
 from app.errors import (
     AppError,
     Conflict,
     FieldError,
     Invalid,
     NotFound,
-    ProxmoxNotFound,
-    ProxmoxUnreachable,
     ServerBusy,
 )
-from app.models import Action, Server
+from app.models import Action
 from app.schemas.faults import field_errors
 from app.schemas.snapshots import SnapshotCreate, made_at
-from app.services import actions, clusters, runs, servers
+from app.services import actions, runs, vm_reading
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
-# A page waits for this: shorter than what a worker grants Proxmox.
-READ_S = 5.0
 NOW = "current"  # Proxmox's own name for what is not a snapshot
-
-
-class ClusterAway(AppError):
-    """The cluster does not answer now; `cluster` names it."""
-
-    code, status, retryable = "cluster_away", 503, True
-
-
-class VmMissing(Conflict):
-    code = "vm_missing"
-
-
-class NotOurs(Conflict):
-    """The VM under the server's VMID does not carry its mark."""
-
-    code = "not_ours"
 
 
 class SnapshotIncomplete(Conflict):
@@ -78,31 +57,7 @@ class Look:
 # ---- reading
 def read(session: Session, actor: Actor, server_name: str) -> SnapshotList:
     """Return a server's snapshots. Raises NotFound, ServerNotMade, ClusterAway, VmMissing, NotOurs, errors.Proxmox*."""
-    server = servers.get(session, actor, server_name)
-    if server.status in (ServerStatus.CREATING, ServerStatus.DELETING) or not server.in_state:
-        raise actions.ServerNotMade(server.name, server=server.name, status=server.status.value)
-    # The connection goes back to the pool: Proxmox may let us wait.
-    session.close()
-    try:
-        with clusters.connection(server.cluster, READ_S) as proxmox:
-            try:
-                return _of(proxmox, server, server.node_name)
-            except ProxmoxNotFound:
-                guest = proxmox.resources().guest(server.vmid)
-                if guest is None or guest.kind != "qemu":
-                    raise VmMissing(vmid=server.vmid) from None
-                return _of(proxmox, server, guest.node_name)
-    except ProxmoxNotFound:
-        raise VmMissing(vmid=server.vmid) from None
-    except ProxmoxUnreachable as exc:
-        raise ClusterAway(exc.detail, cluster=server.cluster.name) from exc
-
-
-def _of(proxmox: ProxmoxClient, server: Server, node: str) -> SnapshotList:
-    config = proxmox.vm_config(node, server.vmid)
-    if not config.get("description", "").startswith(server.marker):
-        raise NotOurs(vmid=server.vmid, name=config.get("name", ""))
-    return proxmox.snapshots(node, server.vmid)
+    return vm_reading.ask(session, actor, server_name, ProxmoxClient.snapshots)
 
 
 @dataclass(frozen=True)

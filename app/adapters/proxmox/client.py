@@ -32,6 +32,7 @@ from app.adapters.proxmox.types import (
     VmStatus,
 )
 from app.domain.action_state import ActionKind
+from app.domain.usage import Timeframe, UsagePoint
 from app.errors import ProxmoxRefused
 
 GIB, MIB = 1024**3, 1024**2
@@ -135,6 +136,12 @@ class ProxmoxClient:
             str(found["lock"]) if found.get("lock") else None,
             _int(found.get("uptime")),
         )
+
+    def vm_rrddata(self, node: str, vmid: int, timeframe: Timeframe) -> list[UsagePoint]:
+        """What the VM used, oldest first; a step is a minute for an hour, up to half an hour and more for a month."""
+        call = self._api.nodes(node).qemu(vmid).rrddata
+        rows = _rows(self._do(f"reading the usage of VM {vmid}", lambda: call.get(timeframe=timeframe.value, cf="AVERAGE")))
+        return sorted(map(_usage, rows), key=lambda point: point.at_s)
 
     def agent_addresses(self, node: str, vmid: int) -> list[str]:
         """The addresses the guest agent tells, without loopback and link-local; none while it does not answer."""
@@ -281,6 +288,19 @@ def _guest(item: Mapping[str, Any]) -> GuestResource:
         _percent(item.get("cpu")) if running else 0,
         _percent(item.get("mem"), item.get("maxmem")) if running else 0,
     )  # fmt: skip
+
+
+def _usage(item: Mapping[str, Any]) -> UsagePoint:
+    names = ("cpu", "mem", "maxmem", "netin", "netout", "diskread", "diskwrite")
+    return UsagePoint(_int(item.get("time")), *map(_number, map(item.get, names)))
+
+
+def _number(value: object) -> float | None:
+    try:
+        found = float(str(value))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _snapshot(item: Mapping[str, Any]) -> SnapshotInfo:

@@ -29,6 +29,7 @@ for (const type of ['htmx:error', 'htmx:response:error']) {
 
 if ($('#palette')) await import('./palette.js');
 if ($('#charts')) import('./charts.js');
+if ($('#usage')) import('./usage.js');
 if ($('#tbl')) await import('./rows.js');
 if ($('#bulk') || $('#bulk-result')) await import('./pick.js');
 if ($('#create')) await import('./create.js');

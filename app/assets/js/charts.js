@@ -1,15 +1,10 @@
 // The dashboard's charts. Figures come from the server, colours from the theme; a table beside them has the same in words.
-import uPlot from 'uplot';
-
-import { $, $$, lang } from './dom.js';
+import { $, $$ } from './dom.js';
+import { axis, bars as standing, colour, day, hour, number, plot, redrawn } from './plots.js';
 
 const root = $('#charts');
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const LINES = { memory: ['--ink3', '--warn-d', '--acc'], disk: ['--ink3', '--acc'], results: ['--ok-d', '--bad-d', '--idle-d'], durations: ['--acc', '--warn-d'] };
 const UNITS = { memory: ' GiB', disk: ' GiB', results: '', durations: ' s' };
-const day = new Intl.DateTimeFormat(lang, { month: 'short', day: 'numeric' });
-const hour = new Intl.DateTimeFormat(lang, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
-const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 1 });
 
 // Bars of one day stand on each other: the highest is drawn first.
 const stacked = columns => columns.map((_, i) => columns[0].map((_value, at) => columns.slice(i).reduce((sum, column) => sum + column[at], 0)));
@@ -23,7 +18,7 @@ function shown(kind, { capacity, days }) {
 
 const plots = [];
 function draw(data) {
-  for (const plot of plots.splice(0)) plot.destroy();
+  for (const old of plots.splice(0)) old.destroy();
   for (const place of $$('[data-chart]', root)) {
     const kind = place.dataset.chart;
     const values = shown(kind, data);
@@ -39,15 +34,11 @@ function draw(data) {
     const bars = kind === 'results';
     const own = { results: [data.days.done, data.days.failed, data.days.given_up] }[kind];
     const time = kind === 'memory' || kind === 'disk' ? hour : day;
-    const axis = { stroke: colour('--ink2'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '11px Inter, sans-serif' };
-    plots.push(new uPlot({
-      width: place.clientWidth,
-      height: 190,
-      cursor: { points: { size: 6 } },
+    plots.push(plot(place, 190, {
       scales: { x: { time: true, range: (_u, min, max) => (bars ? [min - 43_200, max + 43_200] : [min, max]) }, y: { range: (_u, _min, max) => [0, max * 1.08 || 1] } },
       axes: [
-        { ...axis, values: (_u, marks) => marks.map(at => day.format(at * 1000)), space: 70 },
-        { ...axis, size: 72, values: (_u, marks) => marks.map(v => `${number.format(v)}${UNITS[kind]}`) },
+        { ...axis(), values: (_u, marks) => marks.map(at => day.format(at * 1000)), space: 70 },
+        { ...axis(), size: 72, values: (_u, marks) => marks.map(v => `${number.format(v)}${UNITS[kind]}`) },
       ],
       series: [
         { label: root.dataset.time, value: (_u, at) => (at == null ? '—' : time.format(at * 1000)) },
@@ -56,13 +47,13 @@ function draw(data) {
           stroke: colour(LINES[kind][i]),
           fill: bars ? colour(LINES[kind][i]) : undefined,
           width: bars ? 0 : 2,
-          paths: bars ? uPlot.paths.bars({ size: [0.7, 18] }) : undefined,
+          paths: bars ? standing({ size: [0.7, 18] }) : undefined,
           points: { show: kind === 'durations', size: 5 },
           spanGaps: true,
           value: (_u, v, _series, at) => (v == null ? '—' : `${number.format(own && at != null ? own[i][at] : v)}${UNITS[kind]}`),
         })),
       ],
-    }, values, place));
+    }, values));
   }
 }
 
@@ -72,14 +63,7 @@ async function fetched() {
   if (answer.ok) draw(last = await answer.json());
 }
 
-const again = () => last && draw(last);
-new MutationObserver(again).observe(document.documentElement, { attributeFilter: ['data-bs-theme'] });
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again);
-let waits = 0;
-addEventListener('resize', () => {
-  clearTimeout(waits);
-  waits = setTimeout(again, 150);
-});
+redrawn(() => last && draw(last));
 // Hours change slowly; a page left open all day stays true.
 setInterval(() => document.hidden || fetched(), 300_000);
 fetched();
