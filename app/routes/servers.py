@@ -17,10 +17,10 @@ from app.messages import hint_of, text_of
 from app.models import Action, Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
-from app.routes.forms import done, go, messages, page
+from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, approvals, overview, runs, servers, terraform
+from app.services import actions, approvals, overview, runs, servers, state_resources, terraform
 from app.services.uow import unit_of_work
 
 bp = Blueprint("servers", __name__)
@@ -147,6 +147,15 @@ def part(name: str, part: str) -> Response:
 def history(name: str) -> Response:
     server = servers.get(db.session(), current_actor(), name)
     return make_response(render_template("servers/_history.html", server=server, history=_history(server)))
+
+
+@bp.get("/servers/<name>/terraform")
+@needs(Permission.VIEW)
+def terraform_resource(name: str) -> Response:
+    server = servers.get(db.session(), current_actor(), name)
+    response = page("servers/_terraform.html" if is_partial() else "servers/terraform.html", server=server, resource=state_resources.of_server(db.session(), server))
+    response.vary.add("HX-Request")
+    return response
 
 
 @bp.post("/servers/<name>/resize")
