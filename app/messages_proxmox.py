@@ -112,6 +112,13 @@ MESSAGES: dict[str, LazyString] = {
     "bulk_runs_already": _l("It runs already."),
     "bulk_not_running": _l("It is not running."),
     "bulk_no_tags": _l("Give at least one tag to add or to remove."),
+    # disks and networks of a server that is there
+    "devices_change_waits": _l("Another change of its disks or networks waits. Let it end first."),
+    "disk_unknown": _l("It has no disk “%(disk)s”."),
+    "disk_boot": _l("It starts from %(disk)s: that disk goes only with the server."),
+    "nic_unknown": _l("It has no network “%(nic)s”."),
+    "nic_not_last": _l("Only the last network can be removed: those behind %(nic)s would change places."),
+    "nic_first": _l("A server keeps its first network."),
     # snapshots
     "cluster_away": _l("The cluster “%(cluster)s” does not answer now, and only it knows this."),
     "snapshot_name_empty": _l("A snapshot needs a name."),

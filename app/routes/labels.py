@@ -140,6 +140,7 @@ EVENTS: dict[str, LazyString] = {
     "replanned": _l("Planned again: the state is newer than the approved plan"),
     "rolled_back": _l("The state was rolled back"),
     "left": _l("The worker’s machine was shut down; another one goes on"),
+    "left_behind": _l("Proxmox kept what is not used any more"),
     "stalled": _l("Nothing moves"),
     "moving": _l("It moves again"),
     "retry_of": _l("Asked for again after"),

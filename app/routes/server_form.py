@@ -4,6 +4,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
+from app.errors import FieldError, Invalid
 from app.models import Run, Server, User
 from app.routes.forms import number
 from app.services.overview import Choices
@@ -173,6 +174,31 @@ def resize_data(form: Form, server: Server) -> dict[str, Any]:
 def describe_data(form: Form) -> dict[str, Any]:
     """Return the change that the form of tags and description stands for."""
     return {"tags": form.get("tags", ""), "description": form.get("description", "")}
+
+
+def device_data(form: Form, server: Server) -> dict[str, Any]:
+    """Return the change that one button of the disks and networks stands for; removal is typed with the device's name."""
+    data: dict[str, Any] = {"apply": "confirm" if "confirm_plan" in form else "auto"}
+    match form.get("do"):
+        case "add_disk":
+            there = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in server.disks]
+            more = {"size_gib": _or_empty(number(form.get("new_disk_gib"))), "storage": form.get("new_storage") or None}
+            return data | {"disks": [*there, more]}
+        case "add_network":
+            return data | {"add_networks": [{"network": form.get("new_network", ""), "ip": form.get("new_ip", "").strip() or None}]}
+        case "remove_disk":
+            return data | {"remove_disks": [form.get("device", "")]}
+        case "remove_network":
+            return data | {"remove_networks": [form.get("device", "")]}
+        case _:
+            raise Invalid([FieldError("do", "not_one_of")])
+
+
+def device_field(path: str) -> str:
+    """Return the form's field for a path of a change of disks and networks."""
+    if path.startswith("add_networks"):
+        return "new_ip" if path.endswith("ip") else "new_network"
+    return "new_storage" if path.endswith(".storage") else "new_disk_gib" if path.endswith(".size_gib") else path
 
 
 def change_field(path: str) -> str:

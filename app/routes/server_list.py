@@ -23,7 +23,7 @@ from app.services.uow import unit_of_work
 
 bp = Blueprint("server_list", __name__)
 COLUMNS: dict[str, LazyString] = {
-    "node": _l("Node"), "ip": _l("IP address"), "cpu": _l("CPU"), "trend": _l("CPU, two hours"), "memory": _l("Memory"), "disk": _l("Disk"), "tags": _l("Tags"),
+    "node": _l("Node"), "ip": _l("IP address"), "cpu": _l("CPU"), "trend": _l("Trend"), "memory": _l("Memory"), "disk": _l("Disk"), "tags": _l("Tags"),
     "workspace": _l("Workspace"), "uptime": _l("Uptime"), "owner": _l("Owner"),
 }  # fmt: skip
 USUAL = ("node", "ip", "cpu", "trend", "memory", "disk", "owner")

@@ -20,10 +20,16 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, approvals, overview, runs, servers, state_resources, terraform
+from app.services import actions, approvals, overview, runs, server_devices, servers, state_resources, terraform
 from app.services.uow import unit_of_work
 
 bp = Blueprint("servers", __name__)
+# The fields of each form of a server's page; faults of anything else stand above the form.
+FIELDS = {
+    "describe": ("tags", "description"),
+    "resize": ("cores", "memory_gib", *(f"disk_{i}" for i in range(9))),
+    "devices": ("new_disk_gib", "new_storage", "new_network", "new_ip"),
+}
 
 
 # ---------------------------------------------------------------- create
@@ -111,7 +117,7 @@ def _action_title(action: Action) -> str:
 def _shown(server: Server) -> dict[str, Any]:
     return {
         "server": server, "form": server_form.server_values(server), "edited": "",
-        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)),
+        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)), "offer": server_devices.offer(db.session(), server),
         "waits": {k.value: approvals.forewarning(db.session(), current_actor(), k, server.workspace_id) for k in (RunKind.CHANGE, RunKind.DELETE)},
     }  # fmt: skip
 
@@ -174,13 +180,24 @@ def describe(name: str) -> Response:
     return _change(name, server_form.describe_data(request.form), "describe")
 
 
+@bp.post("/servers/<name>/devices")
+@needs(Permission.CHANGE)
+def devices(name: str) -> Response:
+    """Add or remove a disk or a network."""
+    form, server = request.form, servers.get(db.session(), current_actor(), name)
+    device = form.get("device", "")
+    if form.get("do", "").startswith("remove") and form.get(f"confirm_{device}", "").strip() != device:
+        return _detail(name, "devices", {f"confirm_{device}": text_of("confirm_name", {"name": device})})
+    return _change(name, server_form.device_data(form, server), "devices")
+
+
 def _change(name: str, data: dict[str, Any], edited: str) -> Response:
     try:
         with unit_of_work() as uow:
             accepted = servers.change(uow, current_actor(), name, data)
     except Invalid as exc:
-        fields = ("tags", "description") if edited == "describe" else ("cores", "memory_gib", *(f"disk_{i}" for i in range(9)))
-        return _detail(name, edited, messages(exc.errors, server_form.change_field, fields))
+        field_of = server_form.device_field if edited == "devices" else server_form.change_field
+        return _detail(name, edited, messages(exc.errors, field_of, FIELDS[edited]))
     return go(url_for("runs.detail", run_id=accepted.run.id))
 
 

@@ -12,7 +12,7 @@ from app.domain import approval
 from app.domain.plan_bounds import Planned
 from app.domain.run_state import ApplyMode, RunKind, RunState
 from app.errors import Fenced, ProxmoxError, RunFailed
-from app.runner import adoption, collisions, gone_disks, leaving, outcome, pending, preflight
+from app.runner import adoption, collisions, gone_disks, leaving, leftovers, outcome, pending, preflight
 from app.runner.context import KILLED, RunContext
 from app.runner.patience import patient
 from app.runner.progress import Progress
@@ -72,6 +72,8 @@ def plan_and_apply(context: RunContext, turn: Turn) -> str:
     if context.facts.kind == RunKind.DELETE and (code := _import_unknown(context, resources, key)) != 0:
         return _after(context, f"import-{key}", code, applied=False)
     gone_disks.forget(context, configs)
+    leftovers.note(context, configs)
+    leftovers.clean(context, at_end=False)
     return _plan(context, key, bool(adopted) or context.facts.completes, turn)
 
 
@@ -147,6 +149,7 @@ def _plan(context: RunContext, key: str, adopting: bool, turn: Turn) -> str:
     found = events.changes(said)
     if not found:
         pending.restart(context)
+        leftovers.clean(context, at_end=True)
         outcome.nothing_to_do(context)
         return DONE
     _expect(context, [(c.slug, c.action) for c in found])
@@ -240,6 +243,7 @@ def _after(context: RunContext, phase: str, code: int, applied: bool, turn: Turn
     if context.reason == "fenced":
         raise Fenced("while Terraform ran")
     if code == 0 and applied:
+        leftovers.clean(context, at_end=True)
         outcome.applied(context)
         return DONE
     if context.reason in ("cancel", leaving.REASON) and applied and outcome.complete(context, phase):

@@ -77,6 +77,7 @@ Cores = Annotated[int, Number, Field(ge=CORES[0], le=CORES[1])]
 MemoryMib = Annotated[int, Number, Field(ge=MEMORY_MIB[0], le=MEMORY_MIB[1])]
 SizeGib = Annotated[int, Number, Field(ge=DISK_GIB[0], le=DISK_GIB[1])]
 Name64 = Annotated[str, Field(min_length=1, max_length=128)]
+Device = Annotated[str, Field(min_length=1, max_length=16)]
 Tags = Annotated[list[Annotated[str, AfterValidator(_tag)]], BeforeValidator(_words), Field(max_length=20), AfterValidator(_unique)]
 SshKeys = Annotated[list[Annotated[str, AfterValidator(_key)]], BeforeValidator(_lines), Field(max_length=20), AfterValidator(_unique)]
 Description = Annotated[str, AfterValidator(_free_text)]
@@ -126,11 +127,17 @@ class ServerCreate(Strict):
 
 
 class ServerChange(Strict):
-    """`PATCH /api/servers/<name>`; `disks` is the whole ordered list: entries grow or are appended."""
+    """`PATCH /api/servers/<name>`; `disks` is the whole ordered list: entries grow or are appended.
+
+    What is removed is named as Proxmox names it: `scsi1`, `net1`.
+    """
 
     cores: Cores | None = None
     memory_mib: MemoryMib | None = None
     disks: Annotated[list[DiskWanted], Field(min_length=1, max_length=8)] | None = None
+    remove_disks: Annotated[list[Device], Field(max_length=8), AfterValidator(_unique)] = []
+    add_networks: Annotated[list[NicWanted], Field(max_length=4)] = []
+    remove_networks: Annotated[list[Device], Field(max_length=4), AfterValidator(_unique)] = []
     tags: Tags | None = None
     description: Description | None = None
     apply: ApplyMode = ApplyMode.AUTO

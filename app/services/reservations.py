@@ -34,6 +34,17 @@ def forget_unused(uow: UnitOfWork, server_ids: Iterable[int]) -> None:
     uow.session.execute(delete(Reservation).where(Reservation.server_id.in_(list(server_ids))))
 
 
+def give_back_addresses(uow: UnitOfWork, server: Server, addresses: Iterable[tuple[str, str]], *, at_once: bool) -> None:
+    """Give back some addresses of a server, as (scope, address): free at once, or after a quarantine."""
+    for scope, ip in sorted(addresses):
+        mine = (
+            Reservation.cluster_id == server.cluster_id, Reservation.kind == "ip", Reservation.scope == scope,
+            Reservation.value == ip, Reservation.server_id == server.id,
+        )  # fmt: skip
+        until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, IP_QUARANTINE_S)
+        uow.session.execute(delete(Reservation).where(*mine) if at_once else update(Reservation).where(*mine).values(quarantined_until=until))
+
+
 def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int:
     """Reserve another VMID for a server whose own is somebody else's; the old one stays away from everybody for a day.
 

@@ -1,5 +1,8 @@
 """Asking once more for what a run that ended without success was asked for."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -31,6 +34,9 @@ def retry(uow: UnitOfWork, actor: Actor, run_id: int) -> Accepted:
     again = _create if former.kind == RunKind.CREATE else _change
     accepted = again(uow, actor, former)
     accepted.run.retry_of_id = former.id
+    if volumes := former.intent.get("volumes"):
+        # Disks that it took off, and whose volumes it may not have come to destroy.
+        accepted.run.intent = {**accepted.run.intent, "volumes": volumes}
     runs.add_event(uow, accepted.run, "retry_of", "retry_of", other=former.id)
     runs.add_event(uow, former, f"retried:{accepted.run.id}", "retried", other=accepted.run.id, by=actor.username)
     return accepted
@@ -79,12 +85,26 @@ def _change(uow: UnitOfWork, actor: Actor, former: Run) -> Accepted:
 
 
 def _change_one(uow: UnitOfWork, actor: Actor, former: Run, slug: str, name: str) -> Accepted:
-    found = select(Server.name).where(Server.workspace_id == former.workspace_id, Server.slug == slug, Server.deleted_at.is_(None))
-    if uow.session.scalar(found) is None:
+    query = select(Server).where(Server.workspace_id == former.workspace_id, Server.slug == slug, Server.deleted_at.is_(None))
+    server = uow.session.scalar(query)
+    if server is None:
         raise NotFound(kind="server", name=name)
     if former.kind == RunKind.DELETE:
         return servers.delete(uow, actor, name, {"confirm": name, "apply": former.apply_mode.value, "forget": bool(former.intent.get("forget"))})
-    wanted = dict(former.intent.get("servers", {}).get(slug, {}))
-    if "disks" in wanted:
-        wanted["disks"] = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in wanted["disks"]]
-    return servers.change(uow, actor, name, {**wanted, "apply": former.apply_mode.value})
+    return servers.change(uow, actor, name, {**_asked(server, former.intent.get("servers", {}).get(slug, {})), "apply": former.apply_mode.value})
+
+
+def _asked(server: Server, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a change's values as a request for them: lists of what is there and what is removed."""
+    wanted = {k: v for k, v in values.items() if k not in ("disks", "nics")}
+    if "disks" in values:
+        after = {d["interface"]: d for d in values["disks"]}
+        known = [d["interface"] for d in server.disks]
+        rows = [after.get(d["interface"], d) for d in server.disks] + [d for d in values["disks"] if d["interface"] not in known]
+        wanted["disks"] = [{"size_gib": d["size_gib"], "storage": d["storage"]} for d in rows]
+        wanted["remove_disks"] = [name for name in known if name not in after]
+    if "nics" in values:
+        before, now = [n["ip"] for n in server.nics], [n["ip"] for n in values["nics"]]
+        wanted["remove_networks"] = [f"net{index}" for index, ip in enumerate(before) if ip not in now]
+        wanted["add_networks"] = [{"network": n["network"], "ip": n["ip"]} for n in values["nics"] if n["ip"] not in before]
+    return wanted

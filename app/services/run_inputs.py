@@ -47,3 +47,27 @@ def move(uow: UnitOfWork, run_id: int, fence: int, slugs: Collection[str], seen:
     if inputs:
         run.inputs = inputs
     return out
+
+
+def note_volumes(uow: UnitOfWork, run_id: int, fence: int, there: Mapping[str, Mapping[str, str]]) -> None:
+    """Note the volumes of disks that the run removes; `there` are those of its VMs by slug and interface.
+
+    Of our rows' disks only, and once: after the apply they are elsewhere.
+    """
+    run = run_execution.guard(uow, run_id, fence)
+    known: dict[str, dict[str, str]] = {slug: dict(found) for slug, found in run.intent.get("volumes", {}).items()}
+    for server in run_settlement.targets(uow, run):
+        wanted = run.intent.get("servers", {}).get(server.slug, {}).get("disks")
+        if wanted is None:
+            continue
+        gone = {str(d["interface"]) for d in server.disks} - {str(d["interface"]) for d in wanted}
+        found = {name: volume for name, volume in there.get(server.slug, {}).items() if name in gone}
+        known[server.slug] = {**found, **known.get(server.slug, {})}
+    if known != run.intent.get("volumes", {}):
+        run.intent = {**run.intent, "volumes": known}
+
+
+def removed_volumes(uow: UnitOfWork, run_id: int, fence: int) -> dict[str, set[str]]:
+    """Return the volumes that the run may destroy once they are unused, by slug."""
+    run = run_execution.guard(uow, run_id, fence)
+    return {slug: set(found.values()) for slug, found in run.intent.get("volumes", {}).items()}

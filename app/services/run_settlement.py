@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
 from app.models import Guest, Run, Server
-from app.services import reservations
+from app.services import reservations, server_devices
 from app.services.uow import UnitOfWork
 
 
@@ -79,6 +79,7 @@ def drop_unmade(uow: UnitOfWork, run: Run) -> None:
         for server in targets(uow, run):
             if server.status == ServerStatus.DELETING:
                 server.status = ServerStatus.UNKNOWN  # the next poll says what it is
+            _leave_values(uow, server, run)
             server.busy_run_id = None
             tell(uow, server)
     elif run.apply_started_at is None:
@@ -100,7 +101,7 @@ def settle_applied(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen]) -> None:
         remove(uow, servers, ever_made=True)
         return
     for server in servers:
-        _take_values(server, run)
+        _take_values(uow, server, run)
         server.in_state = True
         server.run_id = run.id
         _observe(server, seen.get(server.slug))
@@ -109,9 +110,16 @@ def settle_applied(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen]) -> None:
         tell(uow, server)
 
 
-def _take_values(server: Server, run: Run) -> None:
-    for name, value in run.intent.get("servers", {}).get(server.slug, {}).items():
+def _take_values(uow: UnitOfWork, server: Server, run: Run) -> None:
+    values = run.intent.get("servers", {}).get(server.slug, {})
+    server_devices.settle(uow, server, values, taken=True, began=True)
+    for name, value in values.items():
         setattr(server, name, value)
+
+
+def _leave_values(uow: UnitOfWork, server: Server, run: Run) -> None:
+    values = run.intent.get("servers", {}).get(server.slug, {})
+    server_devices.settle(uow, server, values, taken=False, began=run.apply_started_at is not None)
 
 
 def _observe(server: Server, seen: Seen | None) -> None:
@@ -150,8 +158,10 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
                 server.status = ServerStatus.UNKNOWN
             if run.kind == RunKind.CHANGE and found and found.done:
                 # The others' failure takes nothing back: the next plan must not want the old values again.
-                _take_values(server, run)
+                _take_values(uow, server, run)
                 done.append(server)
+            else:
+                _leave_values(uow, server, run)
         server.run_id = run.id
     if run.kind == RunKind.CREATE and missing:
         remove(uow, missing, ever_made=run.apply_started_at is not None or run.retry_of_id is not None)

@@ -15,8 +15,7 @@ from app.errors import FieldError
 from app.models import Cluster, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft
-from app.services import networks, server_stock
-from app.services import placement as rooms_service
+from app.services import networks, server_devices, server_stock
 from app.services.server_stock import Asked, Held, Stock
 
 
@@ -268,39 +267,11 @@ def examine_change(
         values["tags"] = request.tags
     if request.description is not None:
         values["description"] = request.description
-    if request.disks is not None:
-        values["disks"] = _new_disks(session, server, request.disks, list(now["disks"]), found)
+    if request.disks is not None or request.remove_disks:
+        values["disks"] = server_devices.disks(session, server, request, list(now["disks"]), found)
+    if request.add_networks or request.remove_networks:
+        values["nics"] = server_devices.nics(session, server, request, list(now["nics"]), found)
     changed = {k: v for k, v in values.items() if v != now[k]}
     if not changed and not found:
         found.append(FieldError("body", "nothing_to_change"))
     return changed, found
-
-
-def _new_disks(
-    session: Session, server: Server, wanted: Sequence[DiskWanted], now: Sequence[Mapping[str, Any]], found: list[FieldError]
-) -> list[dict[str, Any]]:
-    rooms = {r.name: r for r in rooms_service.rooms(session, server.cluster_id)}
-    known = {s.name: s for s in rooms[server.node_name].storages} if server.node_name in rooms else {}
-    if len(wanted) < len(now):
-        found.append(FieldError("disks", "disk_missing", {"count": len(now)}))
-    out: list[dict[str, Any]] = []
-    grown: dict[str, int] = {}
-    names = interfaces(str(now[0]["interface"]), max(len(wanted), len(now)))
-    for index, disk in enumerate(wanted):
-        where = f"disks.{index}"
-        old = now[index] if index < len(now) else None
-        storage = str(old["storage"]) if old else disk.storage or str(now[0]["storage"])
-        if old and disk.storage not in (None, storage):
-            found.append(FieldError(f"{where}.storage", "disk_storage_fixed", {"storage": storage}))
-        if old and disk.size_gib < int(old["size_gib"]):
-            found.append(FieldError(f"{where}.size_gib", "disk_shrink", {"low": int(old["size_gib"])}))
-        room = known.get(storage)
-        if not old and known and (room is None or not room.images):
-            code = "storage_unknown" if room is None else "storage_not_images"
-            found.append(FieldError(f"{where}.storage", code, {"storage": storage, "node": server.node_name}))
-        more = disk.size_gib - (int(old["size_gib"]) if old else 0)
-        grown[storage] = grown.get(storage, 0) + max(more, 0)
-        if room and more > 0 and grown[storage] > room.free_gib:
-            found.append(FieldError(f"{where}.size_gib", "storage_full", {"storage": storage, "node": server.node_name, "free_gib": room.free_gib}))
-        out.append({"interface": str(old["interface"]) if old else names[index], "storage": storage, "size_gib": disk.size_gib})
-    return out

@@ -17,10 +17,10 @@ from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
 from app.log import get_logger
-from app.models import Action, Network, Reservation, Run, Server
+from app.models import Action, Reservation, Run, Server
 from app.schemas.faults import field_errors
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
-from app.services import audit, networks, run_settlement, runs, server_checks, workspaces
+from app.services import audit, networks, run_settlement, runs, server_checks, server_devices, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch, Taken
 from app.services.server_checks import Wanted
@@ -141,19 +141,8 @@ def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
             address = ip or next(left[network.id], None)
             if address is None:
                 raise Taken
-            of_server.append(_nic(network, address, first=index == 0))
+            of_server.append(server_devices.nic(network, address, first=index == 0))
     return nics
-
-
-def _nic(network: Network, address: str, first: bool) -> dict[str, Any]:
-    prefix = int(network.cidr.partition("/")[2])
-    return {
-        "network_id": network.id, "network": network.name, "bridge": network.bridge, "vlan": network.vlan, "ip": address,
-        "prefix": prefix,
-        # One default route: the first network's.
-        "gateway": network.gateway if first else None,
-        "dns_servers": network.dns_servers, "dns_domain": network.dns_domain,
-    }  # fmt: skip
 
 
 def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run: Run, owner_id: int, marker: str) -> Server:
@@ -222,7 +211,7 @@ def _for_change(uow: UnitOfWork, actor: Actor, name: str, permission: Permission
 
 def pending_values(session: Session, server: Server) -> dict[str, Any]:
     """Return what the server will be once the runs before a new one have ended."""
-    values = {k: getattr(server, k) for k in ("cores", "memory_mib", "disks", "tags", "description")}
+    values = {k: getattr(server, k) for k in ("cores", "memory_mib", "disks", "nics", "tags", "description")}
     for run in runs.open_runs(session, server):
         values |= run.intent.get("servers", {}).get(server.slug, {})
     return values
@@ -236,7 +225,7 @@ def check_change(session: Session, server: Server, request: ServerChange) -> lis
 def restart_needed(server: Server, request: ServerChange) -> bool:
     """True when the change restarts the server, which is running."""
     resized = (request.cores or server.cores) != server.cores or (request.memory_mib or server.memory_mib) != server.memory_mib
-    return resized and server.status == ServerStatus.RUNNING
+    return (resized or bool(request.add_networks or request.remove_networks)) and server.status == ServerStatus.RUNNING
 
 
 def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mapping[str, Any]) -> Accepted:
@@ -254,6 +243,8 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
     values, found = server_checks.examine_change(uow.session, server, request, pending_values(uow.session, server))
     if found:
         raise Invalid(found)
+    if not server_devices.hold(uow, server, values):
+        raise Invalid([FieldError("add_networks", "ip_taken")])
     return Accepted(begin_change(uow, actor, {server: values}, request.apply), [server.name])
 
 

@@ -122,7 +122,7 @@ def _input(server: Server, new: Mapping[str, Any], started: bool, clone_timeout_
         disks=[DiskInput(d["interface"], d["storage"], int(d["size_gib"])) for d in disks],
         nics=[
             NicInput(n["bridge"], n.get("vlan"), f"{n['ip']}/{n['prefix']}" if n.get("ip") else "dhcp", n.get("gateway"))
-            for n in server.nics
+            for n in value("nics")
         ],
     )  # fmt: skip
 

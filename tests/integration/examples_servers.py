@@ -15,6 +15,12 @@ def _server(world: World) -> Values:
     return {"name": "web"}
 
 
+def _wired(world: World) -> Values:
+    values = _server(world)
+    rows.network("walked")
+    return values
+
+
 def _switch(world: World) -> Values:
     return {**_server(world), "action": "start"}
 
@@ -48,6 +54,7 @@ EXAMPLES = {
     "api_bulk.create": Example("server.start", _servers, _many),
     "servers.create": Example("server.create", _room, _form),
     "servers.resize": Example("server.change", _server, lambda _: {"cores": "2", "memory_gib": "0.5"}),
+    "servers.devices": Example("server.change", _wired, lambda _: {"do": "add_network", "new_network": "walked"}),
     "servers.describe": Example("server.change", _server, lambda _: {"description": "walked"}),
     "servers.delete": Example("server.delete", _server, _sure),
     "servers.power": Example("server.start", _server, lambda _: {"action": "start"}),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus
-from app.models import Cluster, Project, Run, RunLease, Server, Template, User, Workspace
+from app.models import Cluster, Network, Project, Run, RunLease, Server, Template, User, Workspace
 from app.services import states
 from app.services.uow import unit_of_work
 
@@ -46,6 +46,16 @@ def template(name: str = "debian-12") -> Template:
     """A template that is offered."""
     with unit_of_work() as uow:
         made = Template(cluster_id=_cluster(uow.session).id, vmid=9001, name=name, node_name="pve1")
+        uow.session.add(made)
+    return made
+
+
+def network(name: str = "servers") -> Network:
+    """A network of the cluster, 10.9.0.0/24."""
+    with unit_of_work() as uow:
+        made = Network(
+            cluster_id=_cluster(uow.session).id, name=name, bridge="vmbr0", cidr="10.9.0.0/24", gateway="10.9.0.1", range_low="10.9.0.10", range_high="10.9.0.99",
+        )  # fmt: skip
         uow.session.add(made)
     return made
 

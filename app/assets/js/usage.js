@@ -2,7 +2,7 @@
 import htmx from 'htmx.org';
 
 import { $, $$, lang } from './dom.js';
-import { axis, colour, hour, plot, redrawn } from './plots.js';
+import { axis, colour, day, hour, plot, redrawn } from './plots.js';
 
 const LINES = ['--acc', '--warn-d'];
 const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'].map(unit => new Intl.NumberFormat(lang, { style: 'unit', unit: `${unit}-per-second`, unitDisplay: 'short', maximumFractionDigits: 1 }));
@@ -17,6 +17,7 @@ const SAID = {
     return units[step].format(v);
   },
 };
+const clock = new Intl.DateTimeFormat(lang, { hour: '2-digit', minute: '2-digit' });
 const LEAST = { share: 0.05, bytes: 2 ** 20, rate: 1000 };
 
 let plots = [];
@@ -26,11 +27,17 @@ function draw() {
     const { usage, names, values } = place.dataset;
     const said = SAID[usage];
     const labels = names.split('|');
+    const data = JSON.parse(values);
+    if (data.slice(1).every(curve => curve.every(v => v == null))) {
+      place.replaceChildren(Object.assign(document.createElement('span'), { className: 'none' }));
+      return null;
+    }
+    const times = data[0].at(-1) - data[0][0] > 86_400 ? day : clock;
     const total = usage === 'bytes'; // the second curve is what there is, a quiet line
     return plot(place, 150, {
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(max * 1.08, LEAST[usage])] } },
-      axes: [{ ...axis(), space: 70 }, { ...axis(), size: 74, values: (_u, marks) => marks.map(said) }],
+      axes: [{ ...axis(), space: 70, values: (_u, marks) => marks.map(at => times.format(at * 1000)) }, { ...axis(), size: 74, values: (_u, marks) => marks.map(said) }],
       series: [
         { label: place.closest('[data-time]')?.dataset.time ?? '', value: (_u, at) => (at == null ? '—' : hour.format(at * 1000)) },
         ...labels.map((label, i) => ({
@@ -42,8 +49,8 @@ function draw() {
           value: (_u, v) => (v == null ? '—' : said(v)),
         })),
       ],
-    }, JSON.parse(values));
-  });
+    }, data);
+  }).filter(Boolean);
 }
 
 redrawn(draw);
