@@ -73,6 +73,7 @@ class Server(Versioned, Base):
     cpu_percent: Mapped[int] = mapped_column(default=0)
     memory_percent: Mapped[int] = mapped_column(default=0)
     uptime_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    lock: Mapped[str | None] = mapped_column(String(32))  # what Proxmox has locked it for: backup, clone, migrate, …
     # The loads of the last two hours, a sample in five minutes (services/usage.py).
     cpu_recent: Mapped[list[int]] = mapped_column(default=list, server_default="[]")
     usage_at: Mapped[datetime | None]

@@ -92,6 +92,7 @@ def _observed(
         status = _STATUS.get(guest.status, ServerStatus.UNKNOWN)
         load, uptime_s = (guest.cpu_percent, guest.memory_percent), guest.uptime_s
         values["node_name"] = guest.node_name
+        values["lock"] = guest.lock
     if server.busy_action_id is None:
         values["status"] = status
     values |= {"cpu_percent": load[0], "memory_percent": load[1], "uptime_s": uptime_s}

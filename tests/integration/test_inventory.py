@@ -99,6 +99,20 @@ def test_a_server_follows_its_vm(
     assert server(made.id).status == ServerStatus.STOPPED
 
 
+def test_what_proxmox_has_locked_a_vm_for_is_shown_until_it_lets_go(
+    cluster: Cluster, simulator: Simulator, make_server: Callable[..., Any], client_for: Callable[..., Any], make_user: Callable[..., Any]
+) -> None:
+    made, viewer = make_server("web-1"), client_for(make_user("viewer"))
+    simulator.control("lock", vmid=made.vmid, lock="backup")
+    inventory.poll(cluster.id, due_s=0)
+    assert server(made.id).lock == "backup"
+    assert "Locked by Proxmox: backup" in viewer.get("/servers").text
+    assert "Proxmox has locked this VM: backup." in viewer.get("/servers/web-1").text
+    simulator.control("lock", vmid=made.vmid)
+    inventory.poll(cluster.id, due_s=0)
+    assert server(made.id).lock is None
+
+
 def test_the_agents_addresses_are_shown(
     cluster: Cluster, simulator: Simulator, make_server: Callable[..., Any]
 ) -> None:

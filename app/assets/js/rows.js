@@ -22,6 +22,13 @@ function setBar(row, name, percent) {
   else delete bar.dataset.hot;
 }
 
+function lock(sign, what) {
+  if (!sign || sign.hidden === !what) return;
+  sign.hidden = !what;
+  sign.title = what ? say('locked', { x: what }) : '';
+  setText(sign.lastElementChild, sign.title);
+}
+
 function setRow(row, d) {
   if (d.version && Number(row.dataset.version) > d.version) return; // an older event came late
   if (d.version) row.dataset.version = d.version;
@@ -34,7 +41,12 @@ function setRow(row, d) {
   }
   if (d.node) setText($('.c-node', row), d.node);
   const ip = Array.isArray(d.ip) ? d.ip[0] : d.ip;
-  if (ip) setText($('.c-ip', row), ip);
+  const shown = ip && $('.c-ip .copyable', row);
+  if (shown) {
+    setText(shown, ip);
+    shown.dataset.copy = ip;
+  } else if (ip) refetch(); // it had none: the table knows how one looks
+  if ('lock' in d) lock($('.lock', row), d.lock);
   if ('busy' in d) row.toggleAttribute('data-busy', Boolean(d.busy));
   setBar(row, 'cpu', d.cpu);
   setBar(row, 'mem', d.mem);

@@ -1,4 +1,4 @@
-"""The last loads of every server, for small curves."""
+"""The last loads of every server, for small curves, and what Proxmox has locked it for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,9 +12,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("server", sa.Column("cpu_recent", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False))
+    op.add_column("server", sa.Column("lock", sa.String(length=32), nullable=True))
     op.add_column("server", sa.Column("usage_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
-    op.drop_column("server", "usage_at")
+    for name in ("usage_at", "lock"):
+        op.drop_column("server", name)
     op.drop_column("server", "cpu_recent")
