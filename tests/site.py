@@ -27,14 +27,14 @@ NOT_HTML = {
     "health.figures": "text for Prometheus",
     "dashboard.charts": "figures as JSON",
     "bulk.names": "names as JSON",
+    "bulk.index": "leads back to the list",
     "notifications.text": "one text as JSON",
 }
-# What the newest row does not answer: {endpoint or argument: a query for its values}.
+# What the newest row does not answer: {argument, or blueprint.argument: a query for its values, and for words that tell them apart}.
 SAMPLES: dict[str, str] = {
     "name": "select name from server where deleted_at is null order by id desc limit 1",
     "workspaces.name": "select name from workspace order by id desc limit 1",
-    "runs.run_id": """select max(id) from run where state = 'applied' union select max(id) from run where state = 'planned'
-        union select max(id) from run where state = 'errored' union select max(id) from run where state = 'pending'""",
+    "runs.run_id": "select max(id), state from run where state in ('applied', 'planned', 'errored', 'pending') group by state order by 1",
 }
 # Pages whose address says more than the map: each is visited as well; {} are the columns of the query's rows.
 MORE: dict[str, tuple[str, str]] = {
@@ -53,7 +53,7 @@ MORE: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Page:
-    """A rule of the map and one address that it fits."""
+    """A rule of the map, with words that tell its addresses apart, and one address that it fits."""
 
     rule: str
     path: str
@@ -82,24 +82,24 @@ def _more(sql: Sql) -> Iterator[Page]:
 
 
 def _of(rule: Rule, sql: Sql, samples: Mapping[str, str]) -> Iterator[Page]:
-    found: list[dict[str, Any]] = [{}]
+    found: list[tuple[dict[str, Any], tuple[str, ...]]] = [({}, ())]
     for name in sorted(rule.arguments):
-        found = [{**values, name: value} for values in found for value in _values(rule, name, sql, samples)]
-    for values in found:
+        found = [({**values, name: row[0]}, (*words, *row[1:])) for values, words in found for row in _values(rule, name, sql, samples)]
+    for values, words in found:
         built = rule.build(values)
         assert built, (rule.rule, values)
-        yield Page(rule.rule, built[1].removeprefix("|"))
+        yield Page(" ".join([rule.rule, *words]), built[1].removeprefix("|"))
 
 
-def _values(rule: Rule, name: str, sql: Sql, samples: Mapping[str, str]) -> list[Any]:
+def _values(rule: Rule, name: str, sql: Sql, samples: Mapping[str, str]) -> list[tuple[Any, ...]]:
     converter = rule._converters[name]
     if isinstance(converter, AnyConverter):
-        return sorted(converter.items)
+        return [(item, item) for item in sorted(converter.items)]
     query = samples.get(f"{rule.endpoint.partition('.')[0]}.{name}") or samples.get(name)
     table = name.removesuffix("_id")
     if not query and name.endswith("_id") and sql(f"select to_regclass('\"{table}\"')")[0][0]:
         query = f'select id from "{table}" order by created_at desc, id desc limit 1'
-    found = [row[0] for row in sql(query) if row[0] is not None] if query else []
+    found = [tuple(row) for row in sql(query) if row[0] is not None] if query else []
     if not found:
         raise Unknown(f"nobody knows a {name} for {rule.rule} ({rule.endpoint}): make such a row first, or say in tests/site.py where one is to be had")
     return found
