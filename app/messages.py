@@ -10,6 +10,8 @@ from typing import Any
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
+from app.domain.inert import inert
+
 _MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures")
 
 
@@ -62,7 +64,8 @@ def _format(text: LazyString, args: Mapping[str, Any]) -> str:
     if "action" in shown:
         shown["action"] = WORDS.get(str(shown["action"]).replace(" ", "_"), shown["action"])
     try:
-        return str(text) % _Args(shown)
+        # Also where no template looks at it again: JSON that a page shows, mails, a terminal.
+        return inert(str(text) % _Args(shown))
     except (TypeError, ValueError):
         return str(text)
 

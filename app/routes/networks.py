@@ -24,7 +24,9 @@ FIELDS = ("name", "cluster", "bridge", "vlan", "cidr", "gateway", "range_low", "
 def index() -> Response:
     session = db.session()
     names = {c.id: c.name for c in clusters.connected(session)}
-    rows = [(n, networks.usage(session, n), names.get(n.cluster_id, "")) for n in networks.list_page(session, MAX_LIMIT).items]
+    found = networks.list_page(session, MAX_LIMIT).items
+    usages = networks.usages(session, found)
+    rows = [(n, usages[n.id], names.get(n.cluster_id, "")) for n in found]
     return make_response(render_template("networks/index.html", rows=rows))
 
 

@@ -13,6 +13,7 @@ from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.domain.inert import inert
 from app.domain.permissions import Permission
 from app.errors import AppError, Unauthenticated
 from app.extensions import db
@@ -206,11 +207,19 @@ def shared_words() -> Mapping[str, Any]:
     return {name: getattr(labels, name) for name in names}
 
 
+def shown(value: Any) -> Any:
+    """Make what a template puts out harmless to look at; Markup stays Markup."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return Markup(inert(value)) if isinstance(value, Markup) else inert(value)  # noqa: S704 - what was escaped before stays so
+
+
 def init_app(app: Flask) -> None:
     """Give templates their functions."""
     assets = Assets(Path(app.root_path) / "static" / "dist")
     jinja = app.jinja_env
     jinja.trim_blocks = jinja.lstrip_blocks = True
+    jinja.finalize = shown
     jinja.globals.update(
         shared_words(),
         asset=assets.url, icon=assets.icon, theme=shown_theme, can=can, can_act=can_act, admin_home=admin_home,

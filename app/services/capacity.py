@@ -1,5 +1,6 @@
 """Room: what the nodes and storages have, use and have given away, now and over the last weeks."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,23 +60,26 @@ def now(session: Session) -> list[Room]:
     """Return the room of every cluster that is asked."""
     every = select(Guest.cluster_id, Guest.node_name, func.sum(Guest.memory_mib), func.sum(Guest.cores)).where(~Guest.template)
     given = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in session.execute(every.group_by(Guest.cluster_id, Guest.node_name))}
-    out = []
-    for cluster in session.scalars(select(Cluster).where(Cluster.enabled).order_by(Cluster.name)):
-        nodes = []
-        for n in session.scalars(select(Node).where(Node.cluster_id == cluster.id).order_by(Node.name)):
-            memory, cores = given.get((cluster.id, n.name), (0, 0))
-            nodes.append(NodeRoom(n.name, n.online, n.memory_mib, n.memory_used_mib, memory, n.cores, cores))
-        out.append(Room(cluster.name, nodes, _storages(session, cluster.id)))
-    return out
+    nodes: dict[int, list[NodeRoom]] = defaultdict(list)
+    for n in session.scalars(select(Node).order_by(Node.name)):
+        memory, cores = given.get((n.cluster_id, n.name), (0, 0))
+        nodes[n.cluster_id].append(NodeRoom(n.name, n.online, n.memory_mib, n.memory_used_mib, memory, n.cores, cores))
+    storages = _storages(session)
+    return [Room(c.name, nodes[c.id], storages[c.id]) for c in session.scalars(select(Cluster).where(Cluster.enabled).order_by(Cluster.name))]
 
 
-def _given(session: Session, cluster_id: int) -> dict[tuple[str, str], int]:
-    """Return the size of our servers' disks by storage and node."""
+def _given(session: Session, cluster_id: int | None) -> dict[int, dict[tuple[str, str], int]]:
+    """Return the size of our servers' disks by cluster, storage and node."""
     disk = func.jsonb_array_elements(Server.disks, type_=JSONB).label("disk")
-    disks = select(Server.node_name, disk).where(Server.cluster_id == cluster_id, Server.deleted_at.is_(None)).subquery()
+    alive = select(Server.cluster_id, Server.node_name, disk).where(Server.deleted_at.is_(None))
+    disks = (alive if cluster_id is None else alive.where(Server.cluster_id == cluster_id)).subquery()
     storage = disks.c.disk["storage"].astext
-    query = select(storage, disks.c.node_name, func.sum(cast(disks.c.disk["size_gib"].astext, Integer))).group_by(storage, disks.c.node_name)
-    return {(name, node): int(size or 0) for name, node, size in session.execute(query)}
+    size = func.sum(cast(disks.c.disk["size_gib"].astext, Integer))
+    found: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
+    query = select(disks.c.cluster_id, storage, disks.c.node_name, size).group_by(disks.c.cluster_id, storage, disks.c.node_name)
+    for at, name, node, gib in session.execute(query):
+        found[at][name, node] = int(gib or 0)
+    return found
 
 
 def each_once(rows: Iterable[Storage]) -> list[Storage]:
@@ -83,14 +87,16 @@ def each_once(rows: Iterable[Storage]) -> list[Storage]:
     return list({(s.cluster_id, s.name, "" if s.shared else s.node_name): s for s in rows}.values())
 
 
-def _storages(session: Session, cluster_id: int) -> list[StorageRoom]:
-    query = select(Storage).where(Storage.cluster_id == cluster_id, Storage.images, Storage.active).order_by(Storage.name, Storage.node_name)
-    given = _given(session, cluster_id)
-    out = []
+def _storages(session: Session, cluster_id: int | None = None) -> dict[int, list[StorageRoom]]:
+    """Return the storages that take disks by cluster: of every cluster, or of one."""
+    query, given = select(Storage).where(Storage.images, Storage.active).order_by(Storage.name, Storage.node_name), _given(session, cluster_id)
+    if cluster_id is not None:
+        query = query.where(Storage.cluster_id == cluster_id)
+    found: dict[int, list[StorageRoom]] = defaultdict(list)
     for s in each_once(session.scalars(query)):
-        size = sum(gib for (name, at), gib in given.items() if name == s.name and (s.shared or at == s.node_name))
-        out.append(StorageRoom(s.name, "" if s.shared else s.node_name, s.total_gib, s.used_gib, size))
-    return out
+        size = sum(gib for (name, at), gib in given[s.cluster_id].items() if name == s.name and (s.shared or at == s.node_name))
+        found[s.cluster_id].append(StorageRoom(s.name, "" if s.shared else s.node_name, s.total_gib, s.used_gib, size))
+    return found
 
 
 def sample(uow: UnitOfWork, cluster_id: int) -> None:
@@ -100,7 +106,7 @@ def sample(uow: UnitOfWork, cluster_id: int) -> None:
         select(func.coalesce(func.sum(Node.memory_mib), 0), func.coalesce(func.sum(Node.memory_used_mib), 0)).where(Node.cluster_id == cluster_id)
     ).one()
     given = session.scalar(select(func.coalesce(func.sum(Guest.memory_mib), 0)).where(Guest.cluster_id == cluster_id, ~Guest.template))
-    storages = _storages(session, cluster_id)
+    storages = _storages(session, cluster_id)[cluster_id]
     values = {
         "memory_mib": memory, "memory_used_mib": used, "memory_allocated_mib": given, "disk_gib": sum(s.total for s in storages),
         "disk_used_gib": sum(s.used for s in storages),

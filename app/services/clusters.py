@@ -81,6 +81,12 @@ def list_page(session: Session, limit: int | None = None, cursor: str | None = N
     return Page(rows[:size], encode_cursor(last.name, last.id) if last else None)
 
 
+def servers_by_cluster(session: Session) -> dict[int, int]:
+    """Count the servers of every cluster that has some."""
+    query = select(Server.cluster_id, func.count()).where(Server.deleted_at.is_(None)).group_by(Server.cluster_id)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def servers_on(session: Session, cluster_id: int) -> int:
     """Count the servers on a cluster."""
     stmt = select(func.count()).select_from(Server).where(Server.cluster_id == cluster_id, Server.deleted_at.is_(None))

@@ -1,8 +1,10 @@
 """What pages show together: the choices of the create page, the nodes page, the dashboard. Reads only."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, aliased, joinedload
@@ -64,13 +66,14 @@ def choices(session: Session) -> Choices:
     """Return what the create page offers."""
     offered = templates.offered(session)
     ids = sorted({t.cluster_id for t in offered})
+    by_cluster = rooms.rooms_of_clusters(session, ids)
     nodes = [
         NodeChoice(
             cluster_id, room.name, room.online, max(room.memory_free_mib, 0) // 1024,
             min(100, round(100 * (1 - room.memory_free_mib / room.memory_mib))) if room.memory_mib else 100,
         )
         for cluster_id in ids
-        for room in rooms.rooms(session, cluster_id)
+        for room in by_cluster[cluster_id]
     ]  # fmt: skip
     networks = session.scalars(select(Network).where(Network.cluster_id.in_(ids)).order_by(Network.is_default.desc(), Network.name))
     troubled = [c for c in clusters.connected(session) if c.status not in ("online", "unknown")]
@@ -118,33 +121,43 @@ class ClusterView:
 
 def cluster_views(session: Session, actor: Actor) -> list[ClusterView]:
     """Return every cluster with what Proxmox reports of it."""
-    return [_cluster_view(session, actor, c) for c in clusters.connected(session)]
+    found, all_seen = clusters.connected(session), actor.can(Permission.VIEW_ALL)
+    nodes, guests = _nodes(session), _by_cluster(session.scalars(select(Guest).order_by(Guest.vmid)))
+    servers = _by_cluster(session.execute(select(Server.cluster_id, Server.vmid, Server.name, Server.owner_id).where(Server.deleted_at.is_(None))))
+    views = []
+    for cluster in found:
+        seen = {s.vmid: s.name for s in servers[cluster.id] if all_seen or s.owner_id == actor.user_id}
+        views.append(ClusterView(
+            cluster, nodes[cluster.id],
+            # What others' guests are called is for those who may see everything.
+            [g for g in guests[cluster.id] if all_seen or g.vmid in seen],
+            {s.vmid for s in servers[cluster.id]}, seen,
+        ))  # fmt: skip
+    return views
 
 
-def _cluster_view(session: Session, actor: Actor, cluster: Cluster) -> ClusterView:
-    storages: dict[str, list[Storage]] = defaultdict(list)
-    for storage in session.scalars(select(Storage).where(Storage.cluster_id == cluster.id).order_by(Storage.name)):
-        storages[storage.node_name].append(storage)
-    bridges: dict[str, list[Bridge]] = defaultdict(list)
-    for bridge in session.scalars(select(Bridge).where(Bridge.cluster_id == cluster.id).order_by(Bridge.name)):
-        bridges[bridge.node_name].append(bridge)
-    guests = list(session.scalars(select(Guest).where(Guest.cluster_id == cluster.id).order_by(Guest.vmid)))
-    count: dict[str, int] = defaultdict(int)
-    for guest in guests:
-        count[guest.node_name] += 1
-    nodes = session.scalars(select(Node).where(Node.cluster_id == cluster.id).order_by(Node.name))
-    mine = session.execute(
-        select(Server.vmid, Server.name, Server.owner_id).where(Server.cluster_id == cluster.id, Server.deleted_at.is_(None))
-    ).all()
-    all_seen = actor.can(Permission.VIEW_ALL)
-    return ClusterView(
-        cluster,
-        [NodeView(n, storages[n.name], bridges[n.name], count[n.name]) for n in nodes],
-        # What others' guests are called is for those who may see everything.
-        [g for g in guests if all_seen or g.vmid in {v for v, _, owner in mine if owner == actor.user_id}],
-        {vmid for vmid, _, _ in mine},
-        {vmid: name for vmid, name, owner in mine if all_seen or owner == actor.user_id},
-    )
+def _by_cluster(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row.cluster_id].append(row)
+    return found
+
+
+def _nodes(session: Session) -> dict[int, list[NodeView]]:
+    """Return the nodes of every cluster with what belongs to each."""
+    storages: dict[tuple[int, str], list[Storage]] = defaultdict(list)
+    for storage in session.scalars(select(Storage).order_by(Storage.name)):
+        storages[storage.cluster_id, storage.node_name].append(storage)
+    bridges: dict[tuple[int, str], list[Bridge]] = defaultdict(list)
+    for bridge in session.scalars(select(Bridge).order_by(Bridge.name)):
+        bridges[bridge.cluster_id, bridge.node_name].append(bridge)
+    number = select(Guest.cluster_id, Guest.node_name, func.count()).group_by(Guest.cluster_id, Guest.node_name)
+    guests = {(cluster_id, node): n for cluster_id, node, n in session.execute(number)}
+    found: dict[int, list[NodeView]] = defaultdict(list)
+    for node in session.scalars(select(Node).order_by(Node.name)):
+        key = node.cluster_id, node.name
+        found[node.cluster_id].append(NodeView(node, storages[key], bridges[key], guests.get(key, 0)))
+    return found
 
 
 def servers_made(session: Session) -> dict[int, int]:

@@ -1,8 +1,10 @@
 """The figures placement works on: nodes, storages and bridges as last polled, less what is being made now."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.domain.placement import NodeRoom, StorageRoom
@@ -32,6 +34,12 @@ _OF_ONE = Prepared(f"select {ROOMS.format(cluster='($1::bigint)')}::text")
 def rooms(session: Session, cluster_id: int) -> list[NodeRoom]:
     """Return every node of the cluster with its free memory and storages."""
     return rooms_of(_OF_ONE.one(session, cluster_id))
+
+
+def rooms_of_clusters(session: Session, cluster_ids: Sequence[int]) -> dict[int, list[NodeRoom]]:
+    """Return the nodes of several clusters, by cluster, with one statement."""
+    found = session.execute(text(f"select id, {ROOMS.format(cluster='cluster.id')} from cluster where id = any(:ids)"), {"ids": list(cluster_ids)})  # noqa: S608 - a text of ours
+    return {row[0]: rooms_of(row[1]) for row in found}
 
 
 def rooms_of(found: dict[str, Any]) -> list[NodeRoom]:

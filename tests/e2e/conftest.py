@@ -53,7 +53,8 @@ def stack() -> Iterator[Any]:
     if url := os.environ.get("BASE_URL"):
         yield Outside(url.rstrip("/"), os.environ["ADMIN_PASSWORD"])
         return
-    with running() as made:
+    # Tasks of the simulated cluster end at once: waiting for them is what other suites are for.
+    with running(SIM_TIME_SCALE="0") as made:
         yield made
 
 
@@ -77,22 +78,27 @@ def a_server(browser: Browser, api: Api) -> tuple[str, int]:
 @pytest.fixture(scope="session")
 def admin_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sign in once; every context starts from the saved cookies."""
-    return _signed_in(browser, stack.base, "admin", stack.admin_password, tmp_path_factory)
+    return signed_in(browser, stack.base, "admin", stack.admin_password, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def developer_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, password = stack.user("dev.one", "developer")
-    return _signed_in(browser, stack.base, "dev.one", password, tmp_path_factory)
+    return signed_in(browser, stack.base, "dev.one", password, tmp_path_factory)
 
 
-def _signed_in(browser: Browser, base: str, username: str, password: str, places: pytest.TempPathFactory) -> Path:
+def signed_in(browser: Browser, base: str, username: str, password: str, places: pytest.TempPathFactory) -> Path:
     context = browser.new_context(base_url=base)
     sign_in(context.new_page(), username, password)
     file = places.mktemp("state") / f"{username}.json"
     context.storage_state(path=file)
     context.close()
     return file
+
+
+def csp_reports(stack: Stack) -> list[str]:
+    """Return what browsers have reported to the web server."""
+    return [line for file in (stack.data_dir / "log").glob("web.log*") for line in file.read_text(errors="replace").splitlines() if "csp_report" in line]
 
 
 NewContext = Callable[..., BrowserContext]

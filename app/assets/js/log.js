@@ -27,7 +27,7 @@ let frame = 0;
 /** Split a line into [text, classes] by its ANSI colours. */
 export function spans(text) {
   const out = [];
-  const clean = text.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]/g, m => (/^\x1b\[[0-9;]*m$/.test(m) ? m : ''));
+  const clean = text.replace(/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, m => (/^\x1b\[[0-9;]*m$/.test(m) ? m : m > '\u0600' ? '\ufffd' : ''));
   let classes = new Set();
   let from = 0;
   for (const m of clean.matchAll(/\x1b\[([0-9;]*)m/g)) {

@@ -24,7 +24,8 @@ FIELDS = ("name", "endpoint", "auth_id", "secret", "ca_pem", "fingerprint", "vmi
 @needs(Permission.MANAGE_CLUSTERS)
 def index() -> Response:
     session = db.session()
-    rows = [(c, clusters.servers_on(session, c.id)) for c in clusters.list_page(session, MAX_LIMIT).items]
+    servers = clusters.servers_by_cluster(session)
+    rows = [(c, servers.get(c.id, 0)) for c in clusters.list_page(session, MAX_LIMIT).items]
     return make_response(render_template("admin/clusters.html", rows=rows))
 
 

@@ -1,0 +1,37 @@
+"""An instance that people have used: something of everything there is a page for."""
+
+from tests.stack import Api, Stack, eventually
+
+
+def furnish(stack: Stack, api: Api, noted: str = "as it was") -> str:
+    """Make servers, runs of every outcome, a snapshot, a bulk, views, tokens; returns the server that has the most.
+
+    `noted` is what somebody wrote about its snapshot.
+    """
+    [name] = api.made("lived", tags=["web"], description="Shop front")
+    api.wait_run(api.change(name, tags=["web", "prod"])["run_id"], "applied")
+    _done(api, api.post(f"/api/servers/{name}/snapshots", {"name": "before", "description": noted}).json)
+    bulk = api.post("/api/servers/bulk_action/async", {"names": [name], "action": "reboot"})
+    assert bulk.status == 202, bulk.text
+    eventually(lambda: not stack.sql("select 1 from action where finished_at is null"), what="it has rebooted")
+    stack.control("fail", method="POST", suffix="/clone", status=500, message="no space left on device", times=1)
+    api.wait_run(api.create("lived-not")["run_id"], "errored")
+    # The first waits for a person, the next for the first.
+    api.wait_run(api.change(name, cores=2, apply="confirm")["run_id"], "planned")
+    api.change(name, tags=["web"])
+    _row(stack, "saved_view", "user_id, name, query", f"{_ADMIN}, 'Mine', 'q=web'")
+    _row(stack, "network", "cluster_id, name, bridge, vlan, cidr, dns_servers, range_low, range_high, is_default", f"{_CLUSTER}, 'lab', 'vmbr1', 7, '10.7.0.0/24', '[]', '10.7.0.2', '10.7.0.9', false")
+    eventually(lambda: stack.sql("select 1 from guest") and stack.sql("select 1 from notification"), what="the cluster was read")
+    return name
+
+
+_ADMIN = """(select min(id) from "user")"""
+_CLUSTER = "(select min(id) from cluster)"
+
+
+def _row(stack: Stack, table: str, columns: str, values: str) -> None:
+    stack.sql_write(f'insert into "{table}" ({columns}) values ({values})')
+
+
+def _done(api: Api, task: dict[str, object]) -> None:
+    assert api.wait_task(str(task["task_id"]))["status"] == "succeeded"
