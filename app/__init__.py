@@ -43,6 +43,7 @@ PAGES = (
     "app.routes.snapshots",
     "app.routes.usage",
     "app.routes.runs",
+    "app.routes.actions",
     "app.routes.workspaces",
     "app.routes.templates",
     "app.routes.networks",

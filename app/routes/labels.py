@@ -9,6 +9,7 @@ from app.domain.bulk import BulkKind
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus
+from app.services.run_steps import StepName
 
 SERVER_STATUS: dict[str, LazyString] = {
     ServerStatus.RUNNING: _l("Running"),
@@ -113,6 +114,18 @@ STEPS: dict[str, LazyString] = {
     "delete": _l("removal"),
     "move": _l("move"),
     "work": _l("in progress"),
+}
+RUN_STEPS: dict[str, LazyString] = {
+    StepName.WAITING: _l("Waiting"),
+    StepName.PLANNING: _l("Planning"),
+    StepName.CONFIRMING: _l("Confirmation"),
+    StepName.APPLYING: _l("Applying"),
+}
+PART_STATES: dict[str, LazyString] = {
+    "done": _l("done"),
+    "failed": _l("not done"),
+    "missing": _l("not made"),
+    "waiting": _l("not begun"),
 }
 # What leads back to the form, and the field to look at there.
 EVENTS: dict[str, LazyString] = {

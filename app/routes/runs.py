@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from app.domain.approval import Stop
+from app.domain.inert import inert
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, RUNNING, RunKind, RunState
 from app.errors import Conflict
@@ -16,7 +17,7 @@ from app.routes import remedies
 from app.routes.access import current_actor, needs
 from app.routes.forms import go, is_partial
 from app.schemas.runs import activity
-from app.services import approvals, overview, retries, runs, servers, settings, waiting
+from app.services import approvals, overview, retries, run_steps, runs, servers, settings, waiting
 from app.services.actor import Actor
 from app.services.approvals import Decision
 from app.services.runs import RunFilter
@@ -24,6 +25,7 @@ from app.services.uow import unit_of_work
 
 bp = Blueprint("runs", __name__)
 DESTROYS = ("delete", "replace")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 ERROR_LINE = re.compile(r"^(\d\d:\d\d:\d\d\s+)?(│ )?Error:", re.MULTILINE)
 
 
@@ -97,7 +99,7 @@ def _render(template: str, run_id: int) -> Response:
     html = render_template(
         template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=may, who=_who(decision, may), destroys=_destroys(changes),
         remedy=remedies.button(actor, run, may, alive), waiting=waiting.explain(session, actor, run), activity=activity(run),
-        expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
+        steps=run_steps.steps(run), parts=run_steps.parts(run), expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
     )  # fmt: skip
     return make_response(html)
 
@@ -126,8 +128,28 @@ def timeline(run_id: int) -> Response:
     return _render("runs/_timeline.html", run_id)
 
 
+@bp.get("/runs/<int:run_id>/log")
+@needs(Permission.VIEW)
+def log(run_id: int) -> Response:
+    """The log as a text: to keep, or to read in a browser without scripts."""
+    session = db.session()
+    run = runs.get(session, current_actor(), run_id)
+    text, whole = runs.whole_log(session, run)
+    response = make_response(inert(ANSI.sub("", text)) + ("" if whole else "\n…\n"))
+    response.mimetype = "text/plain"
+    response.headers["Cache-Control"] = "no-store"
+    if "download" in request.args:
+        response.headers["Content-Disposition"] = f"attachment; filename=run-{run.id}.log"
+    return response
+
+
 def _comment() -> str:
     return request.form.get("comment", "").strip()[:2000]
+
+
+def _typed() -> str:
+    """Return the name that was typed: into the dialog, or into the field that stands there without scripts."""
+    return (request.form.get("confirm") or request.form.get("sure_name", "")).strip()
 
 
 @bp.post("/runs/<int:run_id>/approve")
@@ -136,7 +158,7 @@ def approve(run_id: int) -> Response:
     actor = current_actor()
     with unit_of_work() as uow:
         run = runs.get(uow.session, actor, run_id)
-        if _destroys(runs.changes(uow.session, run)) and request.form.get("confirm", "").strip() != run.names[0]:
+        if _destroys(runs.changes(uow.session, run)) and _typed() != run.names[0]:
             raise NotNamed(name=run.names[0])
         runs.approve(uow, actor, run_id, _comment())
     return go(url_for(".detail", run_id=run_id))

@@ -14,11 +14,11 @@ from app.domain.run_state import RunKind
 from app.errors import FieldError, Invalid
 from app.extensions import db
 from app.messages import hint_of, text_of
-from app.models import Action, Server
+from app.models import Server
 from app.routes import labels, server_form
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
-from app.routes.ui import run_title
+from app.routes.ui import action_title, run_title
 from app.schemas.servers import ServerChange
 from app.services import actions, approvals, overview, runs, server_devices, servers, state_resources, terraform
 from app.services.uow import unit_of_work
@@ -101,17 +101,12 @@ def _history(server: Server) -> list[Happened]:
     ]
     rows += [
         Happened(
-            _action_title(a), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
+            action_title(a), labels.ACTION_DOTS[a.state], str(labels.ACTION_STATES[a.state]), a.created_by.username, a.created_at,
             note=text_of(a.error["code"], a.error.get("args")) if a.error else "",
         )
         for a in overview.actions_of(session, server)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: row.at, reverse=True)[:20]
-
-
-def _action_title(action: Action) -> str:
-    label, snapshot = labels.ACTIONS[action.kind], action.arguments.get("name")
-    return _("%(action)s: %(name)s", action=label, name=snapshot) if snapshot else str(label)
 
 
 def _shown(server: Server) -> dict[str, Any]:

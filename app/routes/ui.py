@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, make_response, redirect, request, url_for
-from flask_babel import get_locale, ngettext
+from flask_babel import get_locale, gettext, ngettext
 from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +19,7 @@ from app.errors import AppError, Unauthenticated
 from app.extensions import db
 from app.log import get_logger
 from app.messages import hint_of, text_of
-from app.models import Run, Server
+from app.models import Action, Run, Server
 from app.routes import labels
 from app.routes.access import current_actor, open_to_all, return_path, safe_next
 from app.services import accounts, notifications
@@ -127,6 +127,12 @@ def unread_count() -> int:
         return 0
 
 
+def action_title(action: Action) -> str:
+    """What an action does, with the snapshot it is about."""
+    label, snapshot = labels.ACTIONS[action.kind], action.arguments.get("name")
+    return gettext("%(action)s: %(name)s", action=label, name=snapshot) if snapshot else str(label)
+
+
 def run_title(run: Run) -> str:
     """Return what a run is called: what it does to which servers."""
     names = run.names
@@ -203,7 +209,7 @@ def disk_gib(server: Server) -> int:
 
 def shared_words() -> Mapping[str, Any]:
     """Return the words every template may use."""
-    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "BULK", "PLAN_ACTIONS", "SIGNS", "STEPS", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
+    names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "BULK", "PLAN_ACTIONS", "SIGNS", "STEPS", "RUN_STEPS", "PART_STATES", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
     return {name: getattr(labels, name) for name in names}
 
 
@@ -223,7 +229,7 @@ def init_app(app: Flask) -> None:
     jinja.globals.update(
         shared_words(),
         asset=assets.url, icon=assets.icon, theme=shown_theme, can=can, can_act=can_act, admin_home=admin_home,
-        unread_count=unread_count, run_title=run_title, with_args=with_args, family_icon=family_icon,
+        unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
     for function in (iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib):

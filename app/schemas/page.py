@@ -43,3 +43,9 @@ def decode_cursor(text: str | None, *types: type) -> list[str | int] | None:
 def clamp(limit: int | None) -> int:
     """Bound a page size to 1..200; 50 when not given."""
     return DEFAULT_LIMIT if limit is None else max(1, min(limit, MAX_LIMIT))
+
+
+def like(part: str) -> str:
+    """Return the pattern of SQL's LIKE for texts that hold this part."""
+    escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.failures import remedy_of
+from app.domain.run_activity import working
 from app.domain.run_state import FINAL, RunKind
 from app.domain.server_status import ServerStatus
 from app.messages import hint_of, text_of
@@ -76,7 +77,7 @@ def told(fact: dict[str, Any] | None) -> dict[str, Any] | None:
 def activity(run: Run) -> list[dict[str, Any]]:
     """What Proxmox works on now, by server; `percent` is there for clones only."""
     names = dict(zip(run.targets, run.names, strict=False))
-    return [{"server": names.get(slug, slug), "percent": None, **now} for slug, now in run.activity.items()]
+    return [{"server": names.get(slug, slug), "percent": None, **now} for slug, now in working(run.activity).items()]
 
 
 def failure(error: dict[str, Any] | None) -> dict[str, Any] | None:

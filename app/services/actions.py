@@ -4,11 +4,12 @@ The row comes first; a bell tells a worker, which carries it out (services/actio
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, func, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.domain.action_state import SNAPSHOT, ActionKind, ActionState
 from app.domain.permissions import Permission
@@ -17,6 +18,7 @@ from app.domain.tasks import TaskName
 from app.errors import AppError, Conflict, Forbidden, NotFound, ServerBusy
 from app.extensions import db
 from app.models import Action, Server
+from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services import audit, bulk_results, notifications, run_settlement, servers
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork, unit_of_work
@@ -125,6 +127,35 @@ def get(session: Session, actor: Actor, task_id: UUID) -> Action:
     if action is None or not seen:
         raise NotFound(kind="task")
     return action
+
+
+@dataclass(frozen=True)
+class ActionFilter:
+    """`state` is a state or "open"; `server` a part of a server's name."""
+
+    state: str | None = None
+    mine: bool = False
+    server: str | None = None
+    kind: ActionKind | None = None
+
+
+def list_page(session: Session, actor: Actor, wanted: ActionFilter, limit: int = 50, cursor: str | None = None) -> Page[Action]:
+    """Return actions that the actor may see, newest first, with their servers and who asked."""
+    query = select(Action).join(Server, Server.id == Action.server_id).options(contains_eager(Action.server), joinedload(Action.created_by))
+    if not actor.can(Permission.VIEW_ALL):
+        query = query.where(or_(Action.created_by_id == actor.user_id, Server.owner_id == actor.user_id))
+    if wanted.state:
+        query = query.where(Action.state.in_(OPEN if wanted.state == "open" else [s for s in ActionState if s.value == wanted.state]))
+    if wanted.mine:
+        query = query.where(Action.created_by_id == actor.user_id)
+    if wanted.kind:
+        query = query.where(Action.kind == wanted.kind)
+    if wanted.server:
+        query = query.where(Server.name.ilike(like(wanted.server)))
+    if after := decode_cursor(cursor, int):
+        query = query.where(Action.id < after[0])
+    rows = session.scalars(query.order_by(Action.id.desc()).limit(limit + 1)).all()
+    return Page(rows[:limit], encode_cursor(rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def recent(session: Session, server_id: int, limit: int = 20) -> list[Action]:

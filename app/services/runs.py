@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, exists, func, or_, select, text
+from sqlalchemy import String, and_, cast, delete, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
 from app.domain.permissions import Permission
+from app.domain.run_activity import working
 from app.domain.run_state import ACTIVE, FINAL, QUEUED, RUNNING, RunKind, RunState, can_move
 from app.domain.server_status import Severity
 from app.domain.tasks import TaskName
 from app.errors import Forbidden, NotFound, RunStateConflict
 from app.log import get_logger
 from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder
-from app.schemas.page import Page, decode_cursor, encode_cursor
+from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services import approvals, audit, bulk_results, notifications, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch
@@ -24,11 +25,12 @@ from app.services.uow import UnitOfWork
 
 log = get_logger(__name__)
 CANCEL_CHANNEL = "run_cancel"
+WHOLE_LOG = 32 << 20
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """`state` is a state, or one of open, waiting, running, failed; `server` a server's name."""
+    """`state` is a state, or one of open, waiting, running, failed; `server` a server's name, or a part of one."""
 
     state: str | None = None
     mine: bool = False
@@ -81,7 +83,7 @@ def list_page(session: Session, actor: Actor, wanted: RunFilter, limit: int = 50
     if wanted.kind:
         query = query.where(Run.kind == wanted.kind)
     if wanted.server:
-        query = query.where(Run.names.contains([wanted.server]))
+        query = query.where(cast(Run.names, String).ilike(like(wanted.server)))
     after = decode_cursor(cursor, int)
     if after:
         query = query.where(Run.id < after[0])
@@ -126,6 +128,18 @@ def log_text(session: Session, run: Run, offset: int = 0, limit: int = 1 << 20) 
     return bytes(out).decode("utf-8", "replace"), end
 
 
+def whole_log(session: Session, run: Run, most: int = WHOLE_LOG) -> tuple[str, bool]:
+    """Return the log as one text, at most `most` bytes of it, and whether that is all."""
+    parts, offset = [], 0
+    while offset < run.log_bytes and offset < most:
+        text, end = log_text(session, run, offset)
+        if end <= offset:
+            break
+        parts.append(text)
+        offset = end
+    return "".join(parts), offset >= run.log_bytes
+
+
 # ---------------------------------------------------------------- events
 def audience(session: Session, run: Run) -> str:
     """Who may see this run's events: its requester and its servers' owners, beside those who see everything."""
@@ -143,7 +157,7 @@ def facts(run: Run) -> dict[str, Any]:
         "kind": run.kind.value,
         "names": run.names[:5], "count": len(run.names), "done": run.progress_done, "total": run.progress_total,
         "log_bytes": run.log_bytes, "waiting_for": run.waiting_for, "stalled": run.stalled_at is not None,
-        "activity": dict(list(run.activity.items())[:5]),
+        "activity": dict(list(working(run.activity).items())[:5]),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from app.domain.server_status import ServerStatus
 from app.models import Server, User, Workspace
-from app.schemas.page import Page, decode_cursor, encode_cursor
+from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services.actor import Actor
 from app.services.servers import visible
 
@@ -122,7 +122,7 @@ def _base(query: Any, actor: Actor) -> Any:
 
 def _narrowed(query: Any, wanted: ServerFilter) -> Any:
     if wanted.q:
-        needle = "%" + wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        needle = like(wanted.q)
         query = query.where(
             or_(Server.name.ilike(needle), cast(Server.ip_addresses, String).like(needle), cast(Server.tags, String).ilike(needle))
         )

@@ -11,6 +11,7 @@ from sqlalchemy import and_, exists, func, select, text
 from sqlalchemy.orm import aliased
 
 from app.adapters import broker
+from app.domain.run_activity import working
 from app.domain.run_state import ACTIVE, FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.domain.tasks import Queue, TaskName
@@ -120,7 +121,7 @@ def mark_stalled(uow: UnitOfWork) -> None:
     )  # fmt: skip
     for run in rows:
         run.stalled_at = func.clock_timestamp()
-        where = dict(list(run.activity.items())[:5])
+        where = dict(list(working(run.activity).items())[:5])
         runs.add_event(uow, run, f"stalled:{run.progressed_at and run.progressed_at.timestamp()}", "stalled", where=where, state=run.state.value)
         runs.touch(uow, run)
         log.warning("run_stalled", run_id=run.id, state=run.state.value, where=where)
