@@ -150,7 +150,9 @@ def settle_ended(uow: UnitOfWork, run: Run, seen: Mapping[str, Seen] | None) -> 
         if run.kind == RunKind.CREATE and exists:
             complete = bool(found and found.in_state)
             _observe(server, found)
-            if not complete:
+            if complete:
+                done.append(server)
+            else:
                 server.status = ServerStatus.FAILED
         elif exists:
             _observe(server, found)

@@ -118,14 +118,14 @@ def test_the_steps_are_timed_and_a_batch_shows_each_server(open_browser: NewCont
     stack.control("time", clone_seconds=8, scale=0.4)
     try:
         create(page, fresh("steps"), count=2)
-        expect(page.locator(".steps .s-now")).to_contain_text("Applying", timeout=30_000)
+        expect(page.locator(".run-steps .s-now")).to_contain_text("Applying", timeout=30_000)
         expect(page.get_by_role("list", name="Servers of this run").locator("li")).to_have_count(2)
         expect(page.locator(".doing .p-working").first).to_be_visible()
-        expect(page.locator(".steps .s-now b")).to_have_text(re.compile(r"0:0[2-9]"), timeout=15_000)
+        expect(page.locator(".run-steps .s-now b")).to_have_text(re.compile(r"0:0[2-9]"), timeout=15_000)
     finally:
         stack.control("reset")
     expect_state(page, "Applied")
-    expect(page.locator(".steps .s-done")).to_have_count(3)
+    expect(page.locator(".run-steps .s-done")).to_have_count(3)
 
 
 def test_without_scripts_the_log_is_a_text_and_a_plan_is_decided(open_browser: NewContext, api: Api, long_run: int) -> None:
