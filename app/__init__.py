@@ -24,6 +24,7 @@ API = (
     "app.routes.api.templates",
     "app.routes.api.presets",
     "app.routes.api.notifications",
+    "app.routes.api.destinations",
     "app.routes.api.users",
     "app.routes.api.tokens",
     "app.routes.api.audit",
@@ -49,7 +50,9 @@ PAGES = (
     "app.routes.networks",
     "app.routes.nodes",
     "app.routes.notifications",
+    "app.routes.destinations",
     "app.routes.account",
+    "app.routes.about",
     "app.routes.admin",
 )
 MAX_BODY = 1024 * 1024

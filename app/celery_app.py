@@ -80,6 +80,7 @@ def _fresh_connections(**_: object) -> None:
 
 
 import app.tasks.actions  # noqa: E402
+import app.tasks.deliveries  # noqa: E402
 import app.tasks.inventory  # noqa: E402
 import app.tasks.runs  # noqa: E402 - registers the tasks
 import app.tasks.sweeper  # noqa: E402, F401

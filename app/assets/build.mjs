@@ -131,6 +131,12 @@ for (const file of fs.readdirSync(out).filter(f => /\.(js|css|svg)$/.test(f))) {
   fs.writeFileSync(path.join(out, `${file}.br`), zlib.brotliCompressSync(bytes));
   if (!file.endsWith('.svg')) total += gz.length;
 }
+// Whose work the browser gets, for the page that says so.
+const packages = Object.keys(JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')).dependencies).map(name => {
+  const { version, license } = JSON.parse(fs.readFileSync(path.join(modules, name, 'package.json'), 'utf8'));
+  return { name, version, licence: license };
+});
+fs.writeFileSync(path.join(out, 'packages.json'), JSON.stringify(packages));
 fs.writeFileSync(path.join(out, 'manifest.json'), JSON.stringify(manifest, null, 1));
 fs.rmSync(final, { recursive: true, force: true });
 fs.renameSync(out, final);

@@ -14,6 +14,7 @@ class TaskName(StrEnum):
     ACTION = "actions.execute"
     INVENTORY = "inventory.poll"
     SWEEP = "sweeper.tick"
+    DELIVERY = "deliveries.execute"
 
 
 ROUTES: dict[TaskName, Queue] = {
@@ -21,4 +22,5 @@ ROUTES: dict[TaskName, Queue] = {
     TaskName.ACTION: Queue.PROXMOX,
     TaskName.INVENTORY: Queue.PROXMOX,
     TaskName.SWEEP: Queue.DEFAULT,
+    TaskName.DELIVERY: Queue.DEFAULT,
 }

@@ -1,5 +1,7 @@
 """The inbox, the bell, and the text of one notification for a toast."""
 
+from collections.abc import Mapping
+
 from flask import Blueprint, Response, jsonify, make_response, render_template, request, url_for
 from flask_babel import gettext as _
 
@@ -8,6 +10,7 @@ from app.messages import text_of
 from app.routes.access import current_actor, safe_next, signed_in
 from app.routes.forms import done, go, is_partial
 from app.services import notifications, overview
+from app.services.notifications import NotificationFilter
 from app.services.uow import unit_of_work
 
 bp = Blueprint("notifications", __name__)
@@ -17,8 +20,7 @@ IN_BELL = 8
 @bp.get("/notifications")
 @signed_in
 def index() -> Response:
-    only_unread = bool(request.args.get("unread"))
-    response = _render("notifications/_inbox.html" if is_partial() else "notifications/index.html", 50, only_unread)
+    response = _render("notifications/_inbox.html" if is_partial() else "notifications/index.html", 50, _filter(request.args))
     response.vary.add("HX-Request")
     return response
 
@@ -26,14 +28,18 @@ def index() -> Response:
 @bp.get("/notifications/_bell")
 @signed_in
 def bell() -> Response:
-    return _render("partials/bell.html", IN_BELL, False)
+    return _render("partials/bell.html", IN_BELL, NotificationFilter())
 
 
-def _render(template: str, limit: int, only_unread: bool) -> Response:
+def _filter(args: Mapping[str, str]) -> NotificationFilter:
+    return NotificationFilter(bool(args.get("unread")), bool(args.get("failures")), args.get("q", "").strip()[:100] or None)
+
+
+def _render(template: str, limit: int, wanted: NotificationFilter) -> Response:
     actor, session = current_actor(), db.session()
-    found = notifications.list_page(session, actor, limit, request.args.get("cursor"), unread_only=only_unread)
-    unread = notifications.unread_count(session, actor)
-    return make_response(render_template(template, page=found, unread=unread, only_unread=only_unread))
+    found = notifications.list_page(session, actor, limit, request.args.get("cursor"), wanted)
+    counts = notifications.counts(session, actor)
+    return make_response(render_template(template, page=found, unread=counts["unread"], counts=counts, wanted=wanted))
 
 
 @bp.get("/notifications/<int:notification_id>/text")
@@ -56,5 +62,6 @@ def read(notification_id: int) -> Response:
 @signed_in
 def read_all() -> Response:
     with unit_of_work() as uow:
-        notifications.mark_all_read(uow, current_actor())
-    return done(_("All notifications are read."), url_for(".index"), unread=0)
+        notifications.mark_all_read(uow, current_actor(), _filter(request.form))
+        left = notifications.unread_count(uow.session, current_actor())
+    return done(_("All notifications are read.") if not left else _("They are read."), url_for(".index"), unread=left)

@@ -19,6 +19,8 @@ class PageQuery(BaseModel):
 
 class NotificationQuery(PageQuery):
     unread: bool = False
+    failures: bool = False
+    q: str | None = Field(None, max_length=100)
 
 
 class AuditQuery(PageQuery):
@@ -68,6 +70,8 @@ class SettingsChange(BaseModel):
     slots_per_storage: int | None = None
     parallelism: int | None = None
     clone_timeout_s: int | None = None
+    destinations_for_all: int | None = None
+    local_destinations: int | None = None
 
 
 def user_json(user: User) -> dict[str, Any]:

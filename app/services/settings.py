@@ -34,6 +34,8 @@ class RuntimeSettings:
     slots_per_storage: int = 20
     parallelism: int = 10
     clone_timeout_s: int = 3600  # of servers made from now on
+    destinations_for_all: int = 1  # 0: only administrators send notifications elsewhere
+    local_destinations: int = 0  # 1: also to addresses of this host
 
 
 BOUNDS: dict[str, tuple[int, int]] = {
@@ -44,6 +46,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "slots_per_storage": (1, 200),
     "parallelism": (1, 50),
     "clone_timeout_s": (300, 86_400),
+    "destinations_for_all": (0, 1),
+    "local_destinations": (0, 1),
 }
 
 

@@ -20,6 +20,7 @@ from app.models import Cluster, Guest, Run, RunLease, Server, SlotHolder
 from app.services import (
     actions,
     capacity,
+    deliveries,
     idempotency,
     outbox,
     reservations,
@@ -50,7 +51,7 @@ def tick() -> None:
             return
         patient_until = _own_absence(uow)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers]
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep]
     if now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:

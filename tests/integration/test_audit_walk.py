@@ -23,6 +23,8 @@ NO_AUDIT = {
     "notifications.read": "one's own mark of having read",
     "notifications.read_all": "one's own mark of having read",
     "bulk.review": "the question before, which writes nothing",
+    "destinations.prefer": "what one wants to hear of",
+    "api_destinations.prefer": "what one wants to hear of",
     "server_list.save": "a view of one's own",
     "server_list.forget": "a view of one's own",
     "networks.check": "a live check writes nothing",

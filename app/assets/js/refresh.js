@@ -1,5 +1,5 @@
 // Parts of a page that follow events: data-live="run action" names the types, data-live-id the object (all, when
-// missing), data-live-workspace whatever concerns that workspace, data-live-src where the part is fetched from. Events carry numbers only; words come with the part.
+// missing), data-live-workspace whatever concerns that workspace, data-live-src where the part is fetched from (empty: the page's own address, as it is then). Events carry numbers only; words come with the part.
 import htmx from 'htmx.org';
 
 import { $$, on, throttle } from './dom.js';
@@ -32,7 +32,8 @@ async function fetched(part) {
   }
   const keep = kept(node);
   // Its own source: of several requests of one element (the body, without this) htmx drops the third.
-  await htmx.ajax('GET', node.dataset.liveSrc, { source: node, target: `#${part}`, swap: 'outerHTML' });
+  const source = node.dataset.liveSrc || location.pathname + location.search;
+  await htmx.ajax('GET', source, { source: node, target: `#${part}`, swap: 'outerHTML' });
   keep(document.getElementById(part));
 }
 

@@ -17,6 +17,7 @@ from app.services.uow import unit_of_work
 
 bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
 # Settings that the page shows in another unit: its field, and the seconds of one.
+SWITCHES = ("destinations_for_all", "local_destinations")
 UNITS = {"plan_expiry_s": ("plan_expiry_h", 3600), "clone_timeout_s": ("clone_timeout_min", 60)}
 
 
@@ -48,7 +49,8 @@ def _in_units(faults: Iterable[FieldError]) -> list[FieldError]:
 @needs(Permission.MANAGE_SETTINGS)
 def change() -> Response:
     form = request.form.to_dict()
-    values = {name: number(form.get(_field(name)), UNITS.get(name, ("", 1))[1]) for name in settings.BOUNDS}
+    values = {name: number(form.get(_field(name)), UNITS.get(name, ("", 1))[1]) for name in settings.BOUNDS if name not in SWITCHES}
+    values |= {name: int(name in form) for name in SWITCHES}
     numbers = {name: value for name, value in values.items() if isinstance(value, int)}
     faults = [FieldError(name, "int_parsing") for name in values if name not in numbers] + settings.check(numbers)
     if faults:

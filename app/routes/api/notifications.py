@@ -9,6 +9,7 @@ from app.routes.api import answer, page
 from app.routes.parse import query
 from app.schemas.accounts import NotificationQuery, notification_json
 from app.services import notifications
+from app.services.notifications import NotificationFilter
 from app.services.uow import unit_of_work
 
 bp = Blueprint("api_notifications", __name__, url_prefix="/api/notifications")
@@ -18,7 +19,7 @@ bp = Blueprint("api_notifications", __name__, url_prefix="/api/notifications")
 @needs(Permission.VIEW)
 def index() -> Response:
     wanted, actor, session = query(NotificationQuery), current_actor(), db.session()
-    found = notifications.list_page(session, actor, wanted.limit, wanted.cursor, wanted.unread)
+    found = notifications.list_page(session, actor, wanted.limit, wanted.cursor, NotificationFilter(bool(wanted.unread), bool(wanted.failures), wanted.q))
     return page(found, notification_json, unread=notifications.unread_count(session, actor))
 
 
