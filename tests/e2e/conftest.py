@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 # What a test provokes on purpose; everything else on the console is a fault.
-EXPECTED = ("409", "422", "404", "403", "503", "429")
+EXPECTED = tuple(f"status of {status}" for status in (409, 422, 404, 403, 503, 429)) + ("ERR_INTERNET_DISCONNECTED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -111,7 +111,7 @@ def open_browser(browser: Browser, base_url: str, admin_state: Path) -> Iterator
     faults: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(f"status of {status}" in message.text for status in EXPECTED):
+        if message.type == "error" and not any(text in message.text for text in EXPECTED):
             faults.append(message.text)
 
     def make(**options: Any) -> BrowserContext:
