@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from tests.e2e.lived import furnish
 from tests.e2e.pages import fresh, sign_in
 from tests.stack import Api, Stack, running
 
@@ -73,6 +74,12 @@ def a_server(browser: Browser, api: Api) -> tuple[str, int]:
     """A server to look at, and the run that made it."""
     [name] = api.made(fresh("seen"))
     return name, int(api.get(f"/api/servers/{name}")["run_id"])
+
+
+@pytest.fixture(scope="session")
+def lived(stack: Stack, api: Api) -> str:
+    """Something of everything there is a page for; the server that has the most."""
+    return furnish(stack, api)
 
 
 @pytest.fixture(scope="session")
