@@ -3,7 +3,8 @@
 import random
 import re
 
-HEARTBEAT = b": ping\n\n"
+# An event and no comment: a browser's script must notice when a connection that looks open says nothing any more.
+HEARTBEAT = b"event: beat\ndata: {}\n\n"
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 EntryId = tuple[int, int]
 START: EntryId = (0, 0)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from tests.e2e.lived import furnish
 from tests.e2e.pages import fresh, sign_in
 from tests.stack import Api, Stack, running
 
@@ -23,7 +24,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 # What a test provokes on purpose; everything else on the console is a fault.
-EXPECTED = ("409", "422", "404", "403", "503", "429")
+EXPECTED = tuple(f"status of {status}" for status in (409, 422, 404, 403, 503, 429)) + ("ERR_INTERNET_DISCONNECTED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +77,12 @@ def a_server(browser: Browser, api: Api) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="session")
+def lived(stack: Stack, api: Api) -> str:
+    """Something of everything there is a page for; the server that has the most."""
+    return furnish(stack, api)
+
+
+@pytest.fixture(scope="session")
 def admin_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sign in once; every context starts from the saved cookies."""
     return signed_in(browser, stack.base, "admin", stack.admin_password, tmp_path_factory)
@@ -111,7 +118,7 @@ def open_browser(browser: Browser, base_url: str, admin_state: Path) -> Iterator
     faults: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(f"status of {status}" in message.text for status in EXPECTED):
+        if message.type == "error" and not any(text in message.text for text in EXPECTED):
             faults.append(message.text)
 
     def make(**options: Any) -> BrowserContext:

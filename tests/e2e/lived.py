@@ -3,18 +3,18 @@
 from tests.stack import Api, Stack, eventually
 
 
-def furnish(stack: Stack, api: Api, noted: str = "as it was") -> str:
+def furnish(stack: Stack, api: Api, noted: str = "noted") -> str:
     """Make servers, runs of every outcome, a snapshot, a bulk, views, tokens; returns the server that has the most.
 
     `noted` is what somebody wrote about its snapshot.
     """
-    [name] = api.made("lived", tags=["web"], description="Shop front")
+    [name] = api.made("lived", tags=["web"], description="shopfront")
     api.wait_run(api.change(name, tags=["web", "prod"])["run_id"], "applied")
     _done(api, api.post(f"/api/servers/{name}/snapshots", {"name": "before", "description": noted}).json)
     bulk = api.post("/api/servers/bulk_action/async", {"names": [name], "action": "reboot"})
     assert bulk.status == 202, bulk.text
     eventually(lambda: not stack.sql("select 1 from action where finished_at is null"), what="it has rebooted")
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="no space left on device", times=1)
+    stack.control("fail", method="POST", suffix="/clone", status=500, message="xyz", times=1)
     api.wait_run(api.create("lived-not")["run_id"], "errored")
     # The first waits for a person, the next for the first.
     api.wait_run(api.change(name, cores=2, apply="confirm")["run_id"], "planned")

@@ -25,6 +25,7 @@ def test_signing_out_sends_the_other_tabs_to_the_sign_in_page(open_browser: NewC
     one, two = context.new_page(), context.new_page()
     sign_in(one, "leaver", password)
     live(two, "/runs")
+    one.bring_to_front()
     one.get_by_role("button", name="Account of leaver").click()
     one.get_by_role("button", name="Sign out").click()
     one.wait_for_url("**/login")

@@ -21,8 +21,11 @@ document.addEventListener('htmx:config:request', e => {
 // A failed request never leaves a page in the dark.
 for (const type of ['htmx:error', 'htmx:response:error']) {
   document.addEventListener(type, e => {
-    const status = e.detail.ctx?.response?.status;
-    if (status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    const { ctx } = e.detail;
+    const status = ctx?.response?.status;
+    // Nobody asked for it, and the pill says that the page is not live: it is fetched again later.
+    if (ctx?.unasked && status !== 401) document.dispatchEvent(new CustomEvent('tpm:missed'));
+    else if (status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
     else if (!status || status >= 500) toast('error', say('no_answer'));
   });
 }

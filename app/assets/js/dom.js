@@ -28,3 +28,6 @@ export function throttle(fn, wait) {
     }, Math.max(0, wait - (Date.now() - last)));
   };
 }
+
+/** Wait until the browser has a network: what is asked without one is only a fault on the console. */
+export const connected = () => (navigator.onLine ? Promise.resolve() : new Promise(done => addEventListener('online', done, { once: true })));

@@ -1,7 +1,13 @@
-// Owns the EventSource. Ports (tabs) tell it their topics and the last id their page was rendered at; a ring of recent
+// Owns the EventSource, and comes back by itself with the last id when it is lost. Ports (tabs) tell it their topics and the last id their page was rendered at; a ring of recent
 // events closes the gap between rendering a page and joining the stream.
 const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'workspace', 'reset'];
 const RING = 2000;
+const SILENCE = 40_000; // the server says something every 15 s
+const STEADY = 10_000; // a connection that held so long begins the waiting anew
+const LONGEST = 30_000;
+
+// Twice as long each time, and never the same for two browsers: a server that comes back is not run over.
+const wait = attempt => Math.min(LONGEST, 1000 * 2 ** attempt) * (0.5 + Math.random() / 2);
 
 const order = (a, b) => {
   const [x, y] = a.split('-').map(Number);
@@ -18,6 +24,10 @@ export class Hub {
   source = null;
   state = 'connecting';
   timer = 0;
+  attempt = 0;
+  opened = 0;
+  retry = 0;
+  silence = 0;
 
   add(port) {
     port.onmessage = ({ data }) => {
@@ -28,6 +38,11 @@ export class Hub {
         this.plan();
       } else if (data.type === 'leave') {
         this.ports.delete(port);
+        this.plan();
+      } else if (data.type === 'wake' && this.source) {
+        // The network is back: what looks open may be dead, and nobody has to wait any longer.
+        this.attempt = 0;
+        this.topics = '';
         this.plan();
       }
     };
@@ -50,47 +65,74 @@ export class Hub {
 
   sync() {
     if (!this.ports.size) {
-      this.source?.close();
-      this.source = null;
+      this.close();
       return;
     }
     const topics = [...new Set([...this.ports.values()].flatMap(p => p.topics))].sort().join(',');
     if (this.source && topics === this.topics) return;
     this.topics = topics;
-    this.source?.close();
     this.open();
   }
 
+  close() {
+    clearTimeout(this.retry);
+    clearTimeout(this.silence);
+    this.source?.close();
+    this.source = null;
+  }
+
   open() {
+    this.close();
     this.floor ||= this.last;
     const url = `/api/stream?topics=${encodeURIComponent(this.topics)}&last=${encodeURIComponent(this.last)}`;
     const source = (this.source = new EventSource(url));
-    source.onopen = () => this.tell('live');
-    source.onerror = () => {
-      if (source !== this.source) return;
-      this.tell('waiting');
-      // An error status or 204 ends an EventSource for good: ask why, then try again.
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => source === this.source && this.reopen(), 3000 + Math.random() * 2000);
-    };
-    for (const type of TYPES) source.addEventListener(type, e => source === this.source && this.take(type, e));
-    source.addEventListener('signed-out', () => source === this.source && this.end());
+    const mine = handler => e => source === this.source && handler(e);
+    source.onopen = mine(() => {
+      this.opened = Date.now();
+      this.heard();
+      this.tell('live');
+    });
+    // An error status or 204 ends an EventSource for good, and its own way back knows no patience: ours does.
+    source.onerror = mine(() => this.lost(source.readyState === EventSource.CLOSED));
+    source.addEventListener('beat', mine(() => this.heard()));
+    for (const type of TYPES) source.addEventListener(type, mine(e => this.take(type, e)));
+    source.addEventListener('signed-out', mine(() => this.end()));
+    this.heard();
+  }
+
+  heard() {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.source && this.lost(false), SILENCE);
+  }
+
+  lost(refused) {
+    clearTimeout(this.silence);
+    const { source } = this;
+    source.close();
+    this.tell('waiting');
+    if (this.opened && Date.now() - this.opened > STEADY) this.attempt = 0;
+    this.opened = 0;
+    this.retry = setTimeout(() => source === this.source && (refused ? this.reopen() : this.open()), wait(this.attempt));
+    this.attempt += 1;
   }
 
   async reopen() {
+    const { source } = this;
     // As JSON: a page would be answered by a redirect to the sign-in page, which is no refusal.
     const answer = await fetch('/session', { headers: { Accept: 'application/json' } }).catch(() => null);
+    if (source !== this.source) return;
     if (answer?.status === 401) this.end();
     else this.open();
   }
 
   // The session is over: no further connection, every tab goes to the sign-in page.
   end() {
-    this.source?.close();
-    this.source = null;
+    this.close();
     this.say({ type: 'signed-out' });
   }
 
   take(type, e) {
+    this.heard();
     const message = { type, id: e.lastEventId, data: e.data ? JSON.parse(e.data) : {} };
     if (type === 'reset') {
       this.ring = [];

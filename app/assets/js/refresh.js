@@ -2,7 +2,7 @@
 // missing), data-live-workspace whatever concerns that workspace, data-live-src where the part is fetched from (empty: the page's own address, as it is then). Events carry numbers only; words come with the part.
 import htmx from 'htmx.org';
 
-import { $$, on, throttle } from './dom.js';
+import { $, $$, connected, on, throttle } from './dom.js';
 
 // Parts that are being fetched, and whether something happened meanwhile: one answer at a time, and the last word counts.
 const running = new Map();
@@ -30,10 +30,11 @@ async function fetched(part) {
     setTimeout(() => refresh(part), 1000);
     return;
   }
+  await connected();
   const keep = kept(node);
   // Its own source: of several requests of one element (the body, without this) htmx drops the third.
-  const source = node.dataset.liveSrc || location.pathname + location.search;
-  await htmx.ajax('GET', source, { source: node, target: `#${part}`, swap: 'outerHTML' });
+  const address = node.dataset.liveSrc || location.pathname + location.search;
+  await htmx.ajax('GET', address, { source: node, target: `#${part}`, swap: 'outerHTML', unasked: true });
   keep(document.getElementById(part));
 }
 
@@ -75,10 +76,36 @@ for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'notifica
 // What takes its time is not waited for by the page: data-live-now is fetched after it.
 for (const node of $$('[data-live-now]')) refresh(node.id);
 
-// Events were missed: everything on the page may be old. Once in ten seconds, so that a broken stream cannot spin.
-on('reset', () => {
-  const last = Number(sessionStorage.getItem('tpm:reset') ?? 0);
-  if (Date.now() - last < 10_000) return;
+// What could not be fetched is fetched when the stream is back, or after a while: events that are told of are not told again.
+let later = 0;
+function stale() {
+  clearTimeout(later);
+  later = 0;
+  for (const node of $$('[data-live]')) refresh(node.id);
+  document.dispatchEvent(new CustomEvent('tpm:stale'));
+}
+on('missed', () => {
+  later ||= setTimeout(stale, 5000);
+});
+on('state', state => state === 'live' && later && stale());
+
+// Events were missed: everything on the page may be old, and it is fetched anew as a whole. Under the person's hands
+// only the parts that refresh by themselves are, and the page when they are done; and once in ten seconds at most, so
+// that a broken stream cannot spin.
+const PAUSE = 10_000;
+const pause = () => PAUSE - (Date.now() - Number(sessionStorage.getItem('tpm:reset') ?? 0));
+const typing = () => $('dialog[open]') || $$('form[method=post] :is(input, textarea)').some(f => f.type !== 'hidden' && f.value !== f.defaultValue);
+let due = 0;
+function anew() {
+  clearTimeout(due);
+  if (pause() > 0 || typing()) {
+    due = setTimeout(anew, Math.max(pause(), 1000));
+    return;
+  }
   sessionStorage.setItem('tpm:reset', String(Date.now()));
   location.reload();
+}
+on('reset', () => {
+  if (pause() > 0 || typing()) stale();
+  anew();
 });

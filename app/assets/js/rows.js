@@ -1,7 +1,7 @@
 // The server list: the newest value per server, painted at most every 100 ms and by textContent; row menu.
 import htmx from 'htmx.org';
 
-import { $, $$, on, say, throttle } from './dom.js';
+import { $, $$, connected, on, say, throttle } from './dom.js';
 
 let rows = new Map();
 const index = () => {
@@ -60,13 +60,15 @@ document.addEventListener('pointermove', e => {
   if (e.target.closest?.('#tbl tbody')) pointed = Date.now();
 }, { passive: true });
 const busy = () => $('#tbl input:checked') || $('#row-menu:popover-open') || $('#confirm[open]') || Date.now() - pointed < 1500;
-const refetch = throttle(() => {
+const refetch = throttle(async () => {
+  await connected();
   if (busy()) {
     setTimeout(refetch, 1000);
     return;
   }
-  htmx.ajax('GET', location.pathname + location.search, { target: '#tbl', swap: 'outerHTML' });
+  htmx.ajax('GET', location.pathname + location.search, { target: '#tbl', swap: 'outerHTML', unasked: true });
 }, 1000);
+on('stale', refetch);
 
 // A table on its way replaces what was focused meanwhile: the new one gets it back. What is selected: pick.js.
 const focusable = row => $$('a,button,input', row);

@@ -32,6 +32,14 @@ export function tick() {
   }
 }
 
-tick();
-setInterval(tick, 1000);
+// Nobody reads the clock of a tab that is not seen.
+let timer = 0;
+function run() {
+  clearInterval(timer);
+  if (document.hidden) return;
+  tick();
+  timer = setInterval(tick, 1000);
+}
+run();
+document.addEventListener('visibilitychange', run);
 document.addEventListener('htmx:after:swap', tick);

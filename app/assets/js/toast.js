@@ -1,5 +1,7 @@
-// Toasts: seven seconds, paused on hover and focus, at most three; errors stay longer.
+// Toasts: seven seconds, paused on hover and focus, at most three; errors stay until they are closed.
 import { $, say } from './dom.js';
+
+const MOST = 3;
 
 /** Show a sentence; `kind` is info, success, warning or error. */
 export function toast(kind, text, link = '') {
@@ -17,20 +19,25 @@ export function toast(kind, text, link = '') {
     a.remove();
   }
   box.append(node);
-  while (box.children.length > 3) box.firstElementChild.remove();
+  // The oldest goes; an error only when there is nothing else.
+  while (box.children.length > MOST) ($(':scope > :not([role=alert])', box) ?? box.firstElementChild).remove();
 }
 
 function arm(node, kind) {
+  $('button', node).addEventListener('click', () => node.remove());
+  if (kind === 'error') {
+    node.setAttribute('role', 'alert');
+    return;
+  }
   let timer = 0;
   const start = () => {
-    timer = setTimeout(() => node.remove(), kind === 'error' ? 30000 : 7000);
+    timer = setTimeout(() => node.remove(), 7000);
   };
   const hold = () => clearTimeout(timer);
   node.addEventListener('mouseenter', hold);
   node.addEventListener('focusin', hold);
   node.addEventListener('mouseleave', start);
   node.addEventListener('focusout', start);
-  $('button', node).addEventListener('click', () => node.remove());
   start();
 }
 

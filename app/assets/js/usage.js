@@ -60,6 +60,6 @@ document.addEventListener('htmx:after:swap', () => {
 setInterval(() => {
   const part = $('[data-again]');
   if (!part || document.hidden || part.matches(':hover')) return;
-  htmx.ajax('GET', part.dataset.liveSrc, { source: part, target: `#${part.id}`, swap: 'outerHTML' });
+  htmx.ajax('GET', part.dataset.liveSrc, { source: part, target: `#${part.id}`, swap: 'outerHTML', unasked: true });
 }, 60_000);
 draw();
