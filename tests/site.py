@@ -27,6 +27,7 @@ NOT_HTML = {
     "health.figures": "text for Prometheus",
     "dashboard.charts": "figures as JSON",
     "bulk.names": "names as JSON",
+    "runs.log": "the log as text",
     "bulk.index": "leads back to the list",
     "notifications.text": "one text as JSON",
 }

@@ -112,7 +112,7 @@ def _history(server: Server) -> list[Happened]:
 def _shown(server: Server) -> dict[str, Any]:
     return {
         "server": server, "form": server_form.server_values(server), "edited": "",
-        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)), "offer": server_devices.offer(db.session(), server),
+        "restarts": servers.restart_needed(server, ServerChange(cores=server.cores + 1)), "offered": lambda: server_devices.offer(db.session(), server),
         "waits": {k.value: approvals.forewarning(db.session(), current_actor(), k, server.workspace_id) for k in (RunKind.CHANGE, RunKind.DELETE)},
     }  # fmt: skip
 

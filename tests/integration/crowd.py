@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 from app.domain.action_state import ActionKind, ActionState
 from app.domain.bulk import BulkKind
+from app.domain.delivery import DeliveryState, Level, Mode
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
 from app.domain.server_status import ServerStatus, Severity
 from app.models import (
-    Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Guest, Membership, Network, Node, Notification, PlanChange, Preset,
-    Project, Reservation, Run, RunEvent, RunLease, RunLog, SavedPlan, SavedView, Server, SlotHolder, Storage, Template, User, Workspace,
+    Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Delivery, Destination, Guest, Membership, Network, Node, Notification,
+    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SavedPlan, SavedView, Server, SlotHolder, Storage, Template, User, Workspace,
 )  # fmt: skip
 from app.services import states
 from app.services.uow import UnitOfWork, unit_of_work
@@ -36,6 +37,7 @@ def crowd(admin: User, n: int) -> None:
         clusters = [_cluster(session, i) for i in range(n)]
         for i in range(n):
             _lists(session, admin, people[i], projects[i], clusters[i], i)
+            _delivered(session, admin, i)
         for i in range(n):
             _runs(session, _server(session, f"web-{i}", people[i], projects[i], clusters[i], i), people[i], 1)
         one = _server(session, OWN, admin, projects[0], clusters[0], n)
@@ -81,8 +83,15 @@ def _lists(session: Session, admin: User, person: User, project: Project, cluste
         Preset(name=f"preset-{i}", cores=1, memory_mib=1024, disk_gib=10, position=i), Membership(project_id=project.id, user_id=person.id),
         ApiToken(user_id=admin.id, name=f"token-{i}", token_hash=f"{i:064}", prefix="tpm_x"), SavedView(user_id=admin.id, name=f"view-{i}", query="q=x"),
         AuditEvent(user_id=person.id, username=person.username, action="server.create", object_type="server", object_id=str(i), object_name=f"web-{i}"),
+        NotificationPreference(user_id=person.id, kind="runs_done", mode=Mode.INBOX),
         Notification(user_id=admin.id, event_key=f"e-{i}", code="run_applied", args={"servers": [f"web-{i}"]}, severity=Severity.SUCCESS, link="/runs"),
     ])  # fmt: skip
+
+
+def _delivered(session: Session, admin: User, i: int) -> None:
+    to = _added(session, Destination(user_id=admin.id, name=f"hook-{i}", service="Webhook", url=b"x", level=Level.ALL))
+    told = session.scalar(select(Notification.id).where(Notification.event_key == f"e-{i}"))
+    session.add(Delivery(destination_id=to.id, notification_id=told, state=DeliveryState.SENT, attempts=2))
 
 
 def _server(session: Session, name: str, owner: User, project: Project, cluster: Cluster, i: int) -> Server:
