@@ -4,6 +4,7 @@ Pure: figures in, choices out. Servers of one batch count against each other.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,27 @@ def choose(wants: Sequence[Want], nodes: Iterable[NodeRoom], source: Source) -> 
             rooms.take(want, found)
         out.append(found)
     return out
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a node would be for so many equal servers: how many go there, or why none does; free memory before any."""
+
+    node: str
+    memory_free_mib: int
+    chosen: int = 0
+    why: Misfit | None = None
+
+
+def verdicts(want: Want, count: int, nodes: Sequence[NodeRoom], source: Source) -> list[Verdict]:
+    """Look at every node: those that would be chosen first, then those that would do, then the others."""
+    placed = Counter(c.node for c in choose([want] * count, nodes, source) if isinstance(c, Choice))
+    rooms = _Rooms(nodes)
+    out = []
+    for node in rooms.nodes.values():
+        fit = _fit(want, node, rooms, source)
+        out.append(Verdict(node.name, max(node.memory_free_mib, 0), placed[node.name], fit if isinstance(fit, Misfit) else None))
+    return sorted(out, key=lambda v: (-v.chosen, v.why is not None, -v.memory_free_mib, v.node))
 
 
 def _place(want: Want, rooms: _Rooms, source: Source) -> Choice | Misfit:

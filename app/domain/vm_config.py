@@ -1,5 +1,6 @@
 """Reading a VM's config as Proxmox writes it: disks, addresses, agent, marker. Pure."""
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -52,6 +53,23 @@ def carries(config: Mapping[str, str], wanted: str) -> bool:
 def agent_on(config: Mapping[str, str]) -> bool:
     """True when the guest agent is switched on: "1", "1,fstrim_cloned_disks=1" or "enabled=1"."""
     return config.get("agent", "0").split(",")[0].removeprefix("enabled=") == "1"
+
+
+@dataclass(frozen=True)
+class Image:
+    """Which image a template is: `name` changes when its VM is made anew; `made_at_s` as Proxmox noted it, if it did."""
+
+    name: str
+    made_at_s: int | None
+
+
+def image(config: Mapping[str, str]) -> Image:
+    """Return what tells a template's image from the one before it under the same VMID."""
+    made = re.search(r"(?:^|,)ctime=(\d+)", config.get("meta", ""))
+    uuid = re.search(r"(?:^|,)uuid=([0-9A-Fa-f-]+)", config.get("smbios1", ""))
+    disk = boot_disk(config)
+    parts = (made[1] if made else "", uuid[1].lower() if uuid else "", config[disk.interface].split(",")[0] if disk else "")
+    return Image(hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest(), int(made[1]) if made else None)
 
 
 def size_gib(drive: str) -> int:

@@ -1,5 +1,7 @@
 """Networks (where addresses come from), templates and presets (what servers are made from)."""
 
+from datetime import datetime
+
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,6 +55,8 @@ class Template(Base):
     storage_shared: Mapped[bool] = mapped_column(default=False)
     agent: Mapped[bool] = mapped_column(default=False)
     username: Mapped[str] = mapped_column(String(32), default="ubuntu")
+    image: Mapped[str] = mapped_column(String(40), default="", server_default="")  # another one after the VM was made anew
+    image_at: Mapped[datetime | None]  # since when it is this one, as Proxmox or we know
     offered: Mapped[bool] = mapped_column(default=True)
     gone: Mapped[bool] = mapped_column(default=False)  # Proxmox no longer reports it
     created_at: Mapped[created]

@@ -49,6 +49,7 @@ class Server(Versioned, Base):
     owner_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
     template_id: Mapped[int | None] = mapped_column(ForeignKey("template.id", ondelete="SET NULL"), index=True)
     template_name: Mapped[str] = mapped_column(String(128))
+    template_image: Mapped[str] = mapped_column(String(40), default="", server_default="")  # what the template was then
     marker: Mapped[str] = mapped_column(String(128))  # first line of the VM's description
     vmid: Mapped[int]
     node_name: Mapped[str] = mapped_column(String(64))

@@ -4,15 +4,17 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
+from app.domain import server_spec
 from app.errors import FieldError, Invalid
 from app.models import Run, Server, User
 from app.routes.forms import number
 from app.services.overview import Choices
 
 Form = MultiDict[str, str]
+ROW = ("name", "ip", "cores", "memory")  # what each server of a batch may have for itself
 CREATE_FIELDS = (
     "template", "preset", "cores", "memory_gib", "disk_gib", "disk2_gib", "storage", "name", "count", "node", "network", "ip", "username", "tags",
-    "ssh_keys", "description",
+    "ssh_keys", "description", *(f"row_{part}_{i}" for i in range(server_spec.MAX_BATCH) for part in ROW),
 )  # fmt: skip
 
 
@@ -69,6 +71,17 @@ def again_values(run: Run, choices: Choices, other: str = "") -> dict[str, Any]:
     }
 
 
+def like_values(server: Server, name: str, choices: Choices) -> dict[str, Any]:
+    """Return what the create page opens with for one more server like this one."""
+    networks = {n.name for n in choices.networks}
+    return {
+        "template": server.template_name if server.template_name in {t.name for t in choices.templates} else "", "preset": "", "name": name, "count": 1,
+        "cores": server.cores, "memory_gib": f"{server.memory_mib / 1024:g}", "disk_gib": server.disks[0]["size_gib"] if server.disks else "",
+        "disk2_gib": server.disks[1]["size_gib"] if len(server.disks) > 1 else "", "network": next((n["network"] for n in server.nics if n["network"] in networks), ""),
+        "username": server.username, "ssh_keys": "\n".join(server.ssh_keys), "tags": " ".join(server.tags), "description": server.description,
+    }  # fmt: skip
+
+
 def _place(run: Run, asked: list[dict[str, Any] | None], choices: Choices, other: str) -> dict[str, Any]:
     """Return the network as it was, and another one of what failed; the rest of the place is chosen anew."""
     cluster = run.workspace.cluster_id
@@ -117,7 +130,25 @@ def create_data(form: Form, own_keys: str) -> dict[str, Any]:
         "start": "start" in form,
         "apply": "confirm" if "confirm_plan" in form else "auto",
     }
+    if rows := _rows(form):
+        data |= {"servers": rows, "count": 1}
     return {key: value for key, value in data.items() if value is not None}
+
+
+def _rows(form: Form) -> list[dict[str, Any]]:
+    """Return the servers of a batch one by one, when the table says anything of its own; its empty names are the numbered ones."""
+    count, name = number(form.get("count")), form.get("name", "").strip()
+    if not isinstance(count, int) or not 1 < count <= server_spec.MAX_BATCH or not any(form.get(f"row_{part}_{i}", "").strip() for i in range(count) for part in ROW):
+        return []
+    usual = server_spec.batch_names(name, count)
+    out: list[dict[str, Any]] = []
+    for i in range(count):
+        row = {
+            "name": form.get(f"row_name_{i}", "").strip() or usual[i], "ip": form.get(f"row_ip_{i}", "").strip() or None,
+            "cores": number(form.get(f"row_cores_{i}")), "memory_mib": number(form.get(f"row_memory_{i}"), 1024),
+        }  # fmt: skip
+        out.append({key: value for key, value in row.items() if value is not None})
+    return out
 
 
 def _disks(form: Form) -> list[dict[str, Any]] | None:
@@ -136,6 +167,9 @@ def _or_empty(value: int | str | None) -> int | str:
 def create_field(path: str) -> str:
     """Return the form's field for a path of the schema."""
     head, _, rest = path.partition(".")
+    if head == "servers":
+        index, _, part = rest.partition(".")
+        return f"row_{part.removesuffix('_mib')}_{index}" if part else "count"
     if head == "disks":
         return "storage" if rest.endswith("storage") else "disk2_gib" if rest.startswith("1") else "disk_gib"
     if head == "networks":

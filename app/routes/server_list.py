@@ -31,7 +31,7 @@ SORTABLE = {"node": Sort.NODE, "cpu": Sort.CPU, "memory": Sort.MEMORY, "owner": 
 GROUPS: dict[Group, LazyString] = {Group.NODE: _l("Node"), Group.TAG: _l("Tag"), Group.WORKSPACE: _l("Workspace")}
 COOKIE = "server-columns"
 # What an address of the list may have; a kept view has nothing else.
-KNOWN = ("q", "status", "node", "tag", "owner", "template", "sort", "group", "col")
+KNOWN = ("q", "status", "node", "tag", "owner", "template", "older", "sort", "group", "col")
 
 
 def wanted(args: Mapping[str, str]) -> ServerFilter:
@@ -39,7 +39,7 @@ def wanted(args: Mapping[str, str]) -> ServerFilter:
     status = args.get("status", "")
     return ServerFilter(
         args.get("q") or None, ServerStatus(status) if status in set(ServerStatus) else None, args.get("node") or None, args.get("tag") or None,
-        args.get("owner") or None, args.get("template") or None,
+        args.get("owner") or None, args.get("template") or None, bool(args.get("older")),
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def index() -> Response:
     shown: dict[str, Any] = {
         "page": server_lists.list_page(session, actor, filters, order, cursor=args.get("cursor")), "order": order, "columns": columns,
         "fitting": server_lists.count(session, actor, filters), "counts": {**counts, "": sum(counts.values())}, "total": sum(counts.values()),
-        "filtered": any(args.get(k) for k in ("q", "status", "node", "tag", "owner", "template", "cursor")), "group_of": server_lists.group_of,
+        "filtered": any(args.get(k) for k in ("q", "status", "node", "tag", "owner", "template", "older", "cursor")), "group_of": server_lists.group_of,
         "column_words": COLUMNS, "sortable": SORTABLE,
     }  # fmt: skip
     if is_partial():

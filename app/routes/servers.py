@@ -20,7 +20,17 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, go, is_partial, messages, page
 from app.routes.ui import action_title, run_title
 from app.schemas.servers import ServerChange
-from app.services import actions, approvals, overview, runs, server_devices, servers, state_resources, terraform
+from app.services import (
+    actions,
+    approvals,
+    create_preview,
+    overview,
+    runs,
+    server_devices,
+    servers,
+    state_resources,
+    terraform,
+)
 from app.services.uow import unit_of_work
 
 bp = Blueprint("servers", __name__)
@@ -41,6 +51,9 @@ def new() -> Response:
     again = request.args.get("again", type=int)
     if again is not None:
         values |= server_form.again_values(runs.get(db.session(), current_actor(), again), choices, request.args.get("other", ""))
+    if like := request.args.get("like"):
+        model = servers.get(db.session(), current_actor(), like)
+        values |= server_form.like_values(model, servers.next_name(db.session(), model.name), choices)
     return _create_page(values, {}, choices)
 
 
@@ -63,13 +76,28 @@ def check() -> Response:
     return jsonify(errors=_create_messages(servers.check(db.session(), current_actor(), data)))
 
 
+@bp.post("/servers/preview")
+@needs(Permission.CREATE)
+def preview() -> Response:
+    """What the form as it stands would come to; a part of the page."""
+    data = server_form.create_data(request.form, current_user.ssh_keys)
+    count = data["count"] if isinstance(data.get("count"), int) else 1
+    return make_response(render_template("servers/_preview.html", seen=create_preview.preview(db.session(), data), count=max(count, len(data.get("servers") or ()))))
+
+
 def _create_messages(faults: list[FieldError]) -> dict[str, str]:
     return messages(faults, server_form.create_field, server_form.CREATE_FIELDS)
 
 
 def _create_page(form: dict[str, Any], errors: dict[str, str], choices: overview.Choices) -> Response:
     waits = approvals.forewarning(db.session(), current_actor(), RunKind.CREATE)
-    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices), waits=waits)
+    return page("servers/new.html", form=form, errors=errors, choices=choices, problems=_problems(choices), waits=waits, each=_each(form))
+
+
+def _each(form: dict[str, Any]) -> int:
+    """Return how many rows of the batch are shown from the start: those that were filled in."""
+    count = str(form.get("count", ""))
+    return int(count) if count.isdigit() and 1 < int(count) <= 100 and any(k.startswith("row_") and v for k, v in form.items()) else 0
 
 
 def _problems(choices: overview.Choices) -> list[str]:

@@ -38,7 +38,7 @@ def _page(form: dict[str, Any], errors: dict[str, str] | None = None, edited: in
     return page(
         "templates/index.html", form=form, errors=errors or {}, edited=edited,
         templates=templates.list_page(session, MAX_LIMIT, offered_only=not can("manage_templates")).items,
-        presets=presets.all_presets(session), used=overview.servers_made(session),
+        presets=presets.all_presets(session), sized=presets.sized(session), used=overview.servers_made(session), older=templates.older(session, current_actor()),
         clusters={c.id: c.name for c in clusters.connected(session)},
     )  # fmt: skip
 

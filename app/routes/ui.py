@@ -188,6 +188,13 @@ def duration(seconds: int) -> str:
     return str(ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1)))
 
 
+def about(seconds: float) -> str:
+    """Say a length of time as one does who does not know it to the second."""
+    if seconds < 90:
+        return str(ngettext("%(num)d second", "%(num)d seconds", max(5, round(seconds / 5) * 5)))
+    return str(ngettext("%(num)d minute", "%(num)d minutes", round(seconds / 60)))
+
+
 def lapse(time: timedelta) -> str:
     """Return a short span of time, the same in every language: 0.2 s, 48 s, 3:07, 2:04:10."""
     seconds = time.total_seconds()
@@ -232,5 +239,5 @@ def init_app(app: Flask) -> None:
         unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib):
+    for function in (about, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib):
         jinja.filters[function.__name__] = function

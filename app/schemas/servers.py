@@ -99,8 +99,20 @@ class NicWanted(Strict):
     ip: Annotated[str, AfterValidator(_ip)] | None = None
 
 
+class ServerRow(Strict):
+    """One server of a batch whose servers differ: what is left out is as for all."""
+
+    name: str
+    ip: Annotated[str, AfterValidator(_ip)] | None = None
+    cores: Cores | None = None
+    memory_mib: MemoryMib | None = None
+
+
 class ServerCreate(Strict):
-    """`POST /api/servers/async`; {name, template} is enough."""
+    """`POST /api/servers/async`; {name, template} is enough.
+
+    `servers` names each of them, instead of `count`; their `ip` is of the first network.
+    """
 
     name: str
     template: Name64
@@ -117,6 +129,7 @@ class ServerCreate(Strict):
     description: Description = ""
     start: bool = True
     apply: ApplyMode = ApplyMode.AUTO
+    servers: Annotated[list[ServerRow], Field(min_length=1, max_length=server_spec.MAX_BATCH)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,14 @@
 """The templates Proxmox has, as rows: which appeared, changed or went."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.adapters.proxmox.types import Config, Resources
 from app.domain import vm_config
+from app.domain.vm_config import Image
 from app.models import Cluster, Template
 
 
@@ -16,6 +18,7 @@ def write_templates(session: Session, cluster: Cluster, resources: Resources, co
     New ones are offered when the cluster is the simulated one or was just connected; later ones wait for somebody
     who offers them. A name is offered once.
     """
+    now = session.scalars(select(func.clock_timestamp())).one()
     known = {t.vmid: t for t in session.scalars(select(Template).where(Template.cluster_id == cluster.id))}
     names = set(
         session.scalars(
@@ -61,9 +64,18 @@ def write_templates(session: Session, cluster: Cluster, resources: Resources, co
         if config is not None and disk is not None:
             row.disk_gib, row.disk_interface, row.storage = max(disk.size_gib, 1), disk.interface, disk.storage
             row.agent = vm_config.agent_on(config)
+        if config is not None:
+            _image(row, vm_config.image(config), now)
         row.storage_shared = shared.get((row.node_name, row.storage), row.storage_shared or False)
     session.flush()
     return before != {v: _facts(t) for v, t in known.items()}
+
+
+def _image(row: Template, image: Image, now: datetime) -> None:
+    """Note which image it is. When Proxmox does not tell since when, a change is as old as our noticing it."""
+    if row.image != image.name:
+        row.image_at = datetime.fromtimestamp(image.made_at_s, UTC) if image.made_at_s else now if row.image else None
+        row.image = image.name
 
 
 def _facts(template: Template) -> tuple[object, ...]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Integer, and_, cast, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.domain.permissions import Permission
 from app.errors import FieldError, Invalid, NotFound
-from app.models import Preset
+from app.models import Preset, Server
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.schemas.parsing import parse
 from app.schemas.presets import PresetInput
@@ -34,6 +34,13 @@ def by_name(session: Session, name: str) -> Preset | None:
 def all_presets(session: Session) -> list[Preset]:
     """Return every preset in its order."""
     return list(session.scalars(select(Preset).order_by(Preset.position, Preset.id)))
+
+
+def sized(session: Session) -> dict[int, int]:
+    """Return how many servers have exactly the size of each preset: cores, memory and first disk."""
+    first = cast(Server.disks[0]["size_gib"].astext, Integer)
+    same = and_(Server.cores == Preset.cores, Server.memory_mib == Preset.memory_mib, first == Preset.disk_gib, Server.deleted_at.is_(None))
+    return {row[0]: row[1] for row in session.execute(select(Preset.id, func.count()).join(Server, same).group_by(Preset.id))}
 
 
 def list_page(session: Session, limit: int | None = None, cursor: str | None = None) -> Page[Preset]:

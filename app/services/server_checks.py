@@ -14,9 +14,18 @@ from app.domain.placement import Choice, Misfit, Source, Want, WantedDisk
 from app.errors import FieldError
 from app.models import Cluster, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
-from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft
+from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft, ServerRow
 from app.services import networks, server_devices, server_stock
 from app.services.server_stock import Asked, Held, Stock
+
+
+@dataclass(frozen=True)
+class Each:
+    """What one server of a request has for itself; `ip` is of the first network, None: the next free one."""
+
+    cores: int
+    memory_mib: int
+    ip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Wanted:
     interfaces: list[str]
     networks: list[tuple[Network, str | None]]
     choices: list[Choice]
+    each: list[Each]  # one a server
     addresses: dict[int, list[str]]  # by network: free ones, those of this transaction when `held`
     held: Held | None
 
@@ -79,13 +89,14 @@ def examine(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> 
         _node(draft)
         return None, draft.found
     wanted = _sizes(draft, template, preset)
-    choices = _places(draft, template, wanted, nics, names)
+    each = _each(draft, template, wanted, nics, len(names) or 1)
+    choices = _places(draft, template, wanted, nics, each)
     _vmids(draft, cluster, len(names))
     if draft.found:
         return None, draft.found
     disks = wanted[2]
     return Wanted(
-        request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices,
+        request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices, each,
         {pool.network.id: pool.free for pool in draft.stock.networks.values()}, draft.stock.held,
     ), []  # fmt: skip
 
@@ -96,13 +107,30 @@ def _asked(draft: _Draft, names: list[str], hold: bool) -> Asked:
     if good("networks"):
         nics = [(nic.network, nic.ip) for nic in values.networks or ()] or [(None, None)]
         for network, ip in nics:
+            # Also for servers that name an address: theirs may be among the free ones.
             needed[network] = needed.get(network, 0) + (0 if ip else len(names) or 1)
     return Asked(
         values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold
     )
 
 
+def _rows(draft: _Draft) -> list[ServerRow]:
+    return list(draft.values.servers or ()) if draft.good("servers") else []
+
+
+def _row_names(draft: _Draft) -> list[str]:
+    names = [row.name.strip() for row in draft.values.servers]
+    for index, name in enumerate(names):
+        if fault := server_spec.name_fault(name, 1):
+            draft.bad(f"servers.{index}.name", fault, limit=server_spec.NAME_BYTES)
+        elif name in names[:index]:
+            draft.bad(f"servers.{index}.name", "name_twice", name=name)
+    return names if draft.good("servers") else []
+
+
 def _names(draft: _Draft) -> list[str]:
+    if _rows(draft):
+        return _row_names(draft)
     name, count = draft.values.name, draft.values.count if draft.good("count") else 1
     if not draft.good("name") or name is None:
         return []
@@ -207,6 +235,25 @@ def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
     return chosen
 
 
+def _each(
+    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]], nics: list[tuple[Network, str | None]], count: int
+) -> list[Each]:
+    """Return what each server has for itself; where no rows say otherwise all are alike."""
+    given = _rows(draft)
+    if not given:
+        return [Each(sizes[0], sizes[1])] * count
+    taken: set[str] = set()
+    for index, row in enumerate(given):
+        if row.memory_mib and row.memory_mib < template.min_memory_mib:
+            draft.bad(f"servers.{index}.memory_mib", "memory_below_template", template=template.name, low=template.min_memory_mib)
+        if row.ip and nics:
+            network = nics[0][0]
+            if code := "ip_twice" if row.ip in taken else networks.address_faults(draft.session, network, row.ip):
+                draft.bad(f"servers.{index}.ip", code, ip=row.ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
+            taken.add(row.ip)
+    return [Each(row.cores or sizes[0], row.memory_mib or sizes[1], row.ip) for row in given]
+
+
 def _node(draft: _Draft) -> None:
     name = draft.values.node
     if draft.good("node") and name:
@@ -219,15 +266,13 @@ def _node(draft: _Draft) -> None:
 
 def _places(
     draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]],
-    nics: list[tuple[Network, str | None]], names: list[str],
+    nics: list[tuple[Network, str | None]], each: list[Each],
 ) -> list[Choice]:  # fmt: skip
-    cores, memory, disks = sizes
     node = draft.values.node if draft.good("node") else None
-    want = Want(
-        cores, memory, tuple(WantedDisk(d.size_gib, d.storage) for d in disks), node, frozenset(n.bridge for n, _ in nics)
-    )
+    disks, bridges = tuple(WantedDisk(d.size_gib, d.storage) for d in sizes[2]), frozenset(n.bridge for n, _ in nics)
+    wants = [Want(one.cores, one.memory_mib, disks, node, bridges) for one in each]
     source = Source(template.node_name, template.storage, template.storage_shared)
-    placed = placement.choose([want] * (len(names) or 1), draft.stock.rooms, source)
+    placed = placement.choose(wants, draft.stock.rooms, source)
     choices = []
     for item in placed:
         if isinstance(item, Misfit):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, contains_eager
 from app.domain.server_status import ServerStatus
 from app.models import Server, User, Workspace
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
+from app.services import templates
 from app.services.actor import Actor
 from app.services.servers import visible
 
@@ -42,6 +43,7 @@ class ServerFilter:
     tag: str | None = None
     owner: str | None = None
     template: str | None = None
+    older: bool = False  # made from an image that the template is not any more
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _narrowed(query: Any, wanted: ServerFilter) -> Any:
         )
     if wanted.tag:
         query = query.where(Server.tags.contains([wanted.tag]))
+    if wanted.older:
+        query = query.where(templates.from_older_image())
     same = {Server.status: wanted.status, Server.node_name: wanted.node, User.username: wanted.owner, Server.template_name: wanted.template}
     return query.where(*(column == value for column, value in same.items() if value))
 

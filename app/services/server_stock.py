@@ -73,7 +73,7 @@ class Stock:
 
 
 _TEMPLATE = (
-    "id, cluster_id, vmid, name, node_name, cores, memory_mib, min_memory_mib, disk_gib, disk_interface, storage, storage_shared, agent, username"
+    "id, cluster_id, vmid, name, node_name, cores, memory_mib, min_memory_mib, disk_gib, disk_interface, storage, storage_shared, agent, username, image"
 )
 _CLUSTER = "id, name, vmid_low, vmid_high"
 _NETWORK = "id, cluster_id, name, bridge, vlan, cidr, gateway, dns_servers, dns_domain, range_low, range_high"

@@ -1,5 +1,6 @@
 """Servers: what may be asked for, and the run that a request becomes."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,6 +72,14 @@ def alive(session: Session, actor: Actor, run: Run) -> set[str]:
     return set(session.scalars(visible(query, actor)))
 
 
+def next_name(session: Session, name: str) -> str:
+    """Return the name for one more like this: web, web-1 and web-7 lead to web-8."""
+    stem = re.sub(r"-\d+$", "", name)
+    taken = session.scalars(select(Server.name).where(Server.deleted_at.is_(None), Server.name.like(f"{stem}-%"))).all()
+    numbers = [int(found[1]) for t in taken if (found := re.fullmatch(re.escape(stem) + r"-(\d{1,6})", t))]
+    return f"{stem}-{max(numbers, default=1) + 1}"
+
+
 def by_ids(session: Session, actor: Actor, ids: list[int]) -> list[Server]:
     """Return these servers, as far as the actor may see them, with their owners."""
     query = visible(select(Server).where(Server.id.in_(ids)), actor).options(joinedload(Server.owner))
@@ -135,10 +144,14 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
 def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
     """Hand out the addresses; one list of NICs a server. Raises Taken."""
     nics: list[list[dict[str, Any]]] = [[] for _ in wanted.names]
-    left = {network_id: iter(sorted(free, key=IPv4Address)) for network_id, free in wanted.addresses.items()}
+    own = {one.ip for one in wanted.each} if wanted.networks else set()
+    first = wanted.networks[0][0].id if wanted.networks else None
+    left = {
+        network_id: iter(sorted((ip for ip in free if network_id != first or ip not in own), key=IPv4Address)) for network_id, free in wanted.addresses.items()
+    }
     for index, (network, ip) in enumerate(wanted.networks):
-        for of_server in nics:
-            address = ip or next(left[network.id], None)
+        for one, of_server in zip(wanted.each, nics, strict=True):
+            address = ip or (one.ip if index == 0 else None) or next(left[network.id], None)
             if address is None:
                 raise Taken
             of_server.append(server_devices.nic(network, address, first=index == 0))
@@ -146,11 +159,11 @@ def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
 
 
 def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run: Run, owner_id: int, marker: str) -> Server:
-    request, choice, name = wanted.request, wanted.choices[index], wanted.names[index]
+    request, choice, name, each = wanted.request, wanted.choices[index], wanted.names[index], wanted.each[index]
     return Server(
         slug=name, name=name, workspace_id=run.workspace_id, cluster_id=wanted.cluster.id, owner_id=owner_id,
-        template_id=wanted.template.id, template_name=wanted.template.name, marker=marker, vmid=vmid, node_name=choice.node,
-        status=ServerStatus.CREATING, cores=wanted.cores, memory_mib=wanted.memory_mib,
+        template_id=wanted.template.id, template_name=wanted.template.name, template_image=wanted.template.image, marker=marker, vmid=vmid, node_name=choice.node,
+        status=ServerStatus.CREATING, cores=each.cores, memory_mib=each.memory_mib,
         disks=[
             {"interface": interface, "storage": storage, "size_gib": disk.size_gib}
             for interface, storage, disk in zip(wanted.interfaces, choice.storages, wanted.disks, strict=True)

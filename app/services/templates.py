@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, and_, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.domain.permissions import Permission
 from app.errors import Conflict, FieldError, Invalid, NotFound
-from app.models import Template
+from app.models import Server, Template
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.schemas.parsing import parse
 from app.schemas.templates import TemplateInput
@@ -36,6 +36,20 @@ def by_name(session: Session, name: str) -> Template | None:
 def offered(session: Session) -> list[Template]:
     """Return what servers can be made from, by name."""
     return list(session.scalars(select(Template).where(Template.offered, ~Template.gone).order_by(Template.name)))
+
+
+def from_older_image() -> ColumnElement[bool]:
+    """Return the condition that a server's template has another image now than when the server was made."""
+    present = exists().where(Template.id == Server.template_id, Template.image != "", Template.image != Server.template_image)
+    return and_(Server.template_image != "", present)
+
+
+def older(session: Session, actor: Actor) -> dict[int, int]:
+    """Return how many servers, of those that the actor sees, come from an older image, by template."""
+    query = select(Server.template_id, func.count()).where(from_older_image(), Server.deleted_at.is_(None)).group_by(Server.template_id)
+    if not actor.can(Permission.VIEW_ALL):
+        query = query.where(Server.owner_id == actor.user_id)
+    return {int(row[0] or 0): row[1] for row in session.execute(query)}
 
 
 def list_page(

@@ -71,6 +71,59 @@ function summary() {
   $('#s-note').textContent = say(confirm ? 'note_confirm' : 'note_auto');
   button.textContent = say(`${confirm ? 'plan' : 'create'}_${count === 1 ? 'one' : 'many'}`, { n: count });
   $('#ip-row').hidden = chosen('ip_mode')?.value !== 'fixed';
+  rowsOf(count);
+  slide();
+}
+
+// A slider moves its number, and the number the slider; the number is what counts.
+const sliders = $$('[data-slides]', form);
+function slide() {
+  for (const slider of sliders) {
+    const number = field(slider.dataset.slides);
+    if (number.value) slider.value = number.value;
+  }
+}
+for (const slider of sliders) {
+  slider.addEventListener('input', e => {
+    e.stopPropagation();
+    const number = field(slider.dataset.slides);
+    number.value = slider.value;
+    number.dispatchEvent(new Event('input', { bubbles: true }));
+  });
+}
+
+// Several servers have a row each, for what one of them has for itself.
+const each = $('#each');
+const rows = $('#each-rows');
+function rowsOf(count) {
+  const wanted = count > 1 && count <= 100 ? count : 0;
+  each.hidden = !wanted;
+  while (rows.children.length > wanted) rows.lastElementChild.remove();
+  for (let i = rows.children.length; i < wanted; i++) {
+    const row = $('#t-each').content.cloneNode(true);
+    for (const node of $$('[id],[name],[aria-describedby]', row)) {
+      for (const at of ['id', 'name', 'aria-describedby']) if (node.hasAttribute(at)) node.setAttribute(at, node.getAttribute(at).replace('__i__', i));
+    }
+    $('td', row).textContent = i + 1;
+    for (const input of $$('input', row)) input.setAttribute('aria-label', `${input.getAttribute('aria-label')} ${i + 1}`);
+    rows.append(row);
+  }
+  const name = field('name').value.trim();
+  for (const [i, row] of [...rows.children].entries()) {
+    const [first, , c, m] = $$('input', row);
+    first.placeholder = name ? `${name}-${i + 1}` : '';
+    c.placeholder = field('cores').value;
+    m.placeholder = field('memory_gib').value;
+  }
+}
+
+// Many templates: those whose name has the word.
+for (const finder of $$('[data-filters]', form)) {
+  finder.addEventListener('input', e => {
+    e.stopPropagation();
+    const word = finder.value.trim().toLowerCase();
+    for (const pick of $$('.pick', $(finder.dataset.filters))) pick.hidden = Boolean(word) && !pick.textContent.toLowerCase().includes(word) && !$('input:checked', pick);
+  });
 }
 
 form.addEventListener('input', e => {
@@ -91,3 +144,7 @@ form.addEventListener('input', e => {
 
 applyCluster();
 summary();
+// Rows that were not there when the draft was written back.
+const saved = JSON.parse(form.dataset.kept ?? '{}');
+for (const input of $$('input', rows)) if (saved[input.name]) input.value = saved[input.name];
+if ($$('input', rows).some(input => input.value)) each.open = true;

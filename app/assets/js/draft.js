@@ -29,7 +29,8 @@ function write(form, values) {
 
 try {
   const sent = sessionStorage.getItem(SENT);
-  const here = location.pathname;
+  // With what it was opened for: another one like this is not what was begun before.
+  const here = location.pathname + location.search;
   if (sent && sent !== here && !('keepDrafts' in document.body.dataset)) {
     sessionStorage.removeItem(key(sent));
     sessionStorage.removeItem(SENT);
@@ -37,7 +38,10 @@ try {
   for (const form of $$('form[data-draft]')) {
     const saved = sessionStorage.getItem(key(here));
     // An answer with faults already carries the input.
-    if (saved && form.dataset.draft !== 'answered') write(form, JSON.parse(saved));
+    if (saved && form.dataset.draft !== 'answered') {
+      form.dataset.kept = saved; // for what a script of the page adds
+      write(form, JSON.parse(saved));
+    }
     form.addEventListener('input', () => sessionStorage.setItem(key(here), JSON.stringify(read(form))));
     form.addEventListener('submit', () => {
       sessionStorage.setItem(key(here), JSON.stringify(read(form)));

@@ -1,0 +1,122 @@
+"""The create page: what it says before anything is made, by keyboard alone, and what survives."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import NewContext
+from tests.e2e.pages import expect_state, fresh, live, sign_in
+from tests.stack import Api, Stack
+
+
+def opened(page: Page, query: str = "") -> None:
+    live(page, f"/servers/new{query}")
+    expect(page.locator("#preview .pv-on")).not_to_have_count(0)
+
+
+def test_place_address_and_first_start_are_told_and_follow_the_form(open_browser: NewContext) -> None:
+    page = open_browser().new_page()
+    opened(page)
+    preview = page.locator("#preview")
+    expect(preview).to_contain_text("best fit")
+    page.get_by_label("Memory", exact=True).fill("100000")
+    expect(preview).to_contain_text("of memory in all")
+    page.get_by_label("Memory", exact=True).fill("2")
+    page.get_by_label("Name", exact=True).fill(fresh("seen"))
+    page.get_by_label("How many").fill("3")
+    expect(preview).to_contain_text("of 3 go here")
+    preview.get_by_text("First start (cloud-init)").click()
+    expect(preview.locator("pre")).to_contain_text("gateway: 10.20.0.1")
+
+
+def test_a_slider_moves_its_number_and_a_number_the_slider(open_browser: NewContext) -> None:
+    page = open_browser().new_page()
+    opened(page)
+    slider = page.locator("[data-slides=cores]")
+    page.get_by_label("CPU cores", exact=True).fill("6")
+    expect(slider).to_have_value("6")
+    slider.fill("9")
+    expect(page.get_by_label("CPU cores", exact=True)).to_have_value("9")
+    expect(page.locator("#s-total")).to_contain_text("9 cores")
+
+
+def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewContext, api: Api) -> None:
+    page, name = open_browser().new_page(), fresh("pair")
+    opened(page)
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("How many").fill("2")
+    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_label("Name 2", exact=True).fill(f"{name}-big")
+    page.get_by_label("CPU cores 2", exact=True).fill("2")
+    page.get_by_label("IP address 2", exact=True).fill("10.99.0.1")
+    expect(page.locator("#msg-row_ip_1")).to_have_class("msg err")
+    page.get_by_label("IP address 2", exact=True).fill("10.20.0.201")
+    expect(page.locator("#msg-row_ip_1")).not_to_have_class("msg err")
+    page.locator("#go").click()
+    page.wait_for_url("**/runs/*")
+    expect_state(page, "Applied")
+    small, big = api.get(f"/api/servers/{name}-1"), api.get(f"/api/servers/{name}-big")
+    assert (big["cores"], big["networks"][0]["ip"]) == (2, "10.20.0.201")
+    assert small["cores"] == 1
+
+
+def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open_browser: NewContext, stack: Stack) -> None:
+    _, password = stack.user("keeper", "developer")
+    context = open_browser(storage_state=None)
+    page, name = context.new_page(), fresh("kept")
+    sign_in(page, "keeper", password)
+    opened(page)
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("How many").fill("2")
+    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_label("Name 1", exact=True).fill("first-one")
+
+    def there() -> None:
+        expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+        expect(page.get_by_label("Name 1", exact=True)).to_have_value("first-one")
+
+    page.reload()
+    there()
+    page.goto("/servers")
+    page.go_back()
+    there()
+    context.clear_cookies()
+    page.locator("#go").click()
+    page.wait_for_url(re.compile("/login"))
+    page.get_by_label("Username").fill("keeper")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/servers/new")
+    there()
+
+
+def test_a_server_is_made_by_keyboard_alone(open_browser: NewContext) -> None:
+    page, name = open_browser().new_page(), fresh("typed")
+    opened(page)
+    page.locator("[name=template]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    seen: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.name || document.activeElement.id || document.activeElement.tagName")
+        seen.append(str(focused))
+        if focused == "name":
+            page.keyboard.type(name)
+        if focused == "go":
+            break
+    order = [f for f in seen if f in ("preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip_mode", "username", "tags", "go")]
+    assert order == ["preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip_mode", "username", "tags", "go"]
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs/*")
+    expect_state(page, "Applied")
+
+
+def test_another_like_this_opens_with_its_values(open_browser: NewContext, api: Api) -> None:
+    page, [name] = open_browser().new_page(), api.made(fresh("model"), cores=2, tags=["copied"])
+    live(page, f"/servers/{name}")
+    page.get_by_role("link", name="Another like this").click()
+    page.wait_for_url("**/servers/new?like=*")
+    expect(page.get_by_label("Name", exact=True)).to_have_value(f"{name}-2")
+    expect(page.get_by_label("CPU cores", exact=True)).to_have_value("2")
+    expect(page.get_by_label("Tags")).to_have_value("copied")

@@ -1,0 +1,138 @@
+"""What the create form would come to, and batches whose servers differ."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.domain.server_status import ServerStatus
+from app.models import Network, Reservation, Server, Template, User
+from app.services import servers
+from app.services.create_preview import fingerprint
+from app.services.uow import unit_of_work
+from tests.integration import rows
+
+Client = Any
+Make = Callable[..., Any]
+FORM = {"template": "ubuntu-24.04", "cores": "2", "memory_gib": "2", "disk_gib": "20", "count": "1", "name": "web", "network": "servers", "ip_mode": "next"}
+
+
+@pytest.fixture
+def dora(make_user: Make) -> User:
+    user: User = make_user("developer", "dora")
+    return user
+
+
+@pytest.fixture
+def client(dora: User, client_for: Callable[..., Client], ready: None) -> Client:
+    return client_for(dora)
+
+
+@pytest.fixture
+def ready(cluster: Any) -> None:
+    """The simulated cluster, polled, with a network."""
+    rows.project()
+    from app.services import inventory  # noqa: PLC0415
+
+    inventory.poll(cluster.id, due_s=0)
+    with unit_of_work() as uow:
+        few = {"range_low": "10.20.0.50", "range_high": "10.20.0.60"}
+        if uow.session.execute(update(Network).where(Network.name == "servers").values(**few).returning(Network.id)).first() is None:
+            uow.session.add(Network(cluster_id=cluster.id, name="servers", bridge="vmbr0", cidr="10.20.0.0/22", gateway="10.20.0.1", is_default=True, **few))
+        uow.session.execute(update(Template).values(offered=True))
+
+
+def preview(client: Client, **more: str) -> str:
+    answer = client.post("/servers/preview", data=FORM | more)
+    assert answer.status_code == 200
+    return str(answer.text)
+
+
+def create(client: Client, **body: Any) -> Any:
+    return client.post("/api/servers/async", json={"name": "farm", "template": "ubuntu-24.04", "networks": [{"network": "servers"}], **body})
+
+
+def test_the_preview_names_the_best_node_and_why_not_the_others(client: Client) -> None:
+    page = preview(client)
+    assert page.count("best fit") == 1 and "10.20.0.50" in page and "10 free" in page
+    tight = preview(client, memory_gib="100000")
+    assert "best fit" not in tight and "in all" in tight
+    many = preview(client, count="4")
+    assert "of 4 go here" in many and "10.20.0.50, 10.20.0.51, 10.20.0.52, 10.20.0.53" in many
+
+
+def test_the_first_start_is_told_as_the_server_will_get_it(client: Client) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIcBNkBEwGV5mDsCLKDGPbWBSPdgPuNwnQ0Oz1bOV9Fk dora@example"
+    page = preview(client, ssh_keys=key, username="ops")
+    assert "user: ops (sudo)" in page and "address: 10.20.0.50/22" in page and "gateway: 10.20.0.1" in page
+    assert fingerprint(key) in page and "AAAAC3" not in page
+    assert "hostname" not in preview(client, name="Not A Name")
+
+
+def test_a_time_is_told_once_it_is_known(client: Client, dora: User) -> None:
+    assert "About" not in preview(client)
+    made = rows.workspace(dora, "old")
+    for _ in range(3):
+        run = rows.run(made, dora, kind=rows.RunKind.CREATE)
+        with unit_of_work() as uow:
+            uow.session.connection().exec_driver_sql(
+                f"update run set progress_total = 1, started_at = created_at, planned_at = created_at + interval '2 s', apply_started_at = created_at + interval '2 s', finished_at = created_at + interval '42 s' where id = {run.id}"  # noqa: S608
+            )
+    assert "About 40 seconds" in preview(client) or "About 45 seconds" in preview(client)
+
+
+def test_without_a_template_there_is_nothing_to_say(client: Client, client_for: Callable[..., Client], make_user: Make) -> None:
+    assert preview(client, template="none").strip() == ""
+    assert client_for(make_user("viewer")).post("/servers/preview", data=FORM).status_code == 403
+
+
+def test_servers_of_a_batch_have_their_own_names_addresses_and_sizes(client: Client) -> None:
+    answer = create(client, memory_mib=1024, servers=[{"name": "alpha", "ip": "10.20.0.51"}, {"name": "beta", "cores": 4, "memory_mib": 2048}, {"name": "gamma"}])
+    assert answer.status_code == 202, answer.json
+    assert answer.json["servers"] == ["alpha", "beta", "gamma"]
+    with unit_of_work() as uow:
+        made = {s.name: s for s in uow.session.scalars(select(Server))}
+        held = {r.value for r in uow.session.scalars(select(Reservation).where(Reservation.kind == "ip"))}
+    assert {n: s.nics[0]["ip"] for n, s in made.items()} == {"alpha": "10.20.0.51", "beta": "10.20.0.50", "gamma": "10.20.0.52"}
+    assert {n: (s.cores, s.memory_mib) for n, s in made.items()} == {"alpha": (1, 1024), "beta": (4, 2048), "gamma": (1, 1024)}
+    assert held == {"10.20.0.50", "10.20.0.51", "10.20.0.52"}
+
+
+def test_each_row_is_checked_by_itself(client: Client) -> None:
+    answer = create(client, servers=[{"name": "a", "ip": "10.20.0.51"}, {"name": "a", "ip": "10.20.0.51"}, {"name": "B!", "ip": "10.99.0.1"}, {"name": "d", "memory_mib": 130}])
+    assert {e["field"]: e["code"] for e in answer.json["errors"]}.keys() >= {"servers.1.name", "servers.2.name"}
+    other = create(client, servers=[{"name": "a", "ip": "10.20.0.51"}, {"name": "b", "ip": "10.20.0.51"}, {"name": "c", "ip": "10.99.0.1"}, {"name": "d", "memory_mib": 130}])
+    assert {e["field"]: e["code"] for e in other.json["errors"]} == {
+        "servers.1.ip": "ip_twice", "servers.2.ip": "ip_outside_network", "servers.3.memory_mib": "memory_below_template"
+    }  # fmt: skip
+
+
+def test_addresses_run_out_for_the_batch_as_a_whole(client: Client) -> None:
+    own = [{"name": f"s{n}", "ip": f"10.20.0.{n}"} for n in range(50, 59)]
+    assert create(client, servers=[*own, {"name": "x"}, {"name": "y"}]).json["errors"][0]["code"] == "addresses_exhausted"
+    assert create(client, servers=[*own, {"name": "x"}]).status_code == 202
+
+
+def test_the_table_of_the_form_becomes_servers_and_its_faults_come_back_to_their_rows(client: Client) -> None:
+    table = {"count": "2", "row_name_0": "", "row_name_1": "second", "row_ip_1": "10.20.0.55", "row_cores_1": "2", "row_memory_1": ""}
+    begun = client.post("/servers/new", data=FORM | table)
+    assert begun.status_code == 303, begun.text
+    with unit_of_work() as uow:
+        assert {s.name: (s.nics[0]["ip"], s.cores) for s in uow.session.scalars(select(Server))} == {"web-1": ("10.20.0.50", 2), "second": ("10.20.0.55", 2)}
+    wrong = client.post("/servers/new", data=FORM | table | {"row_name_1": "third"})
+    assert wrong.status_code == 422 and 'id="msg-row_ip_1"' in wrong.text
+    line = wrong.text[wrong.text.index('id="msg-row_ip_1"') :][:200]
+    assert "is taken" in line and 'value="third"' in wrong.text
+
+
+def test_another_like_this_has_its_values_and_the_next_name(client: Client, dora: User) -> None:
+    rows.workspace(dora, "web-3", status=ServerStatus.RUNNING)
+    rows.workspace(dora, "web-7")
+    with unit_of_work() as uow:
+        assert servers.next_name(uow.session, "web-3") == "web-8"
+        assert servers.next_name(uow.session, "db") == "db-2"
+        uow.session.execute(update(Server).values(cores=6, tags=["prod"]))
+    page = client.get("/servers/new?like=web-3").text
+    assert 'value="web-8"' in page and 'value="6"' in page and 'value="prod"' in page
+    assert client.get("/servers/new?like=nobody").status_code == 404
