@@ -10,9 +10,9 @@ from app.errors import Invalid
 from app.extensions import db
 from app.models import Network
 from app.routes.access import current_actor, needs
-from app.routes.forms import done, messages, number, page
+from app.routes.forms import done, is_partial, messages, number, page
 from app.schemas.page import MAX_LIMIT
-from app.services import clusters, networks, overview
+from app.services import clusters, networks, overview, servers
 from app.services.uow import unit_of_work
 
 bp = Blueprint("networks", __name__)
@@ -28,6 +28,25 @@ def index() -> Response:
     usages = networks.usages(session, found)
     rows = [(n, usages[n.id], names.get(n.cluster_id, "")) for n in found]
     return make_response(render_template("networks/index.html", rows=rows))
+
+
+@bp.get("/networks/<int:network_id>/map")
+@needs(Permission.VIEW)
+def address_map(network_id: int) -> Response:
+    """Which addresses of a network are used, by whom, and which are free."""
+    session, actor = db.session(), current_actor()
+    network = networks.get(session, network_id)
+    cells = networks.address_map(session, network)
+    # What others' servers are called is for those who may see everything.
+    names = {c.who for c in cells if c.kind == "used" and c.who}
+    seen = servers.seen_names(session, actor, names)
+    shown = {
+        "network": network, "cells": cells, "use": networks.usage(session, network), "seen": seen, "whole": len(cells) == networks.size(network),
+        "taken": [c for c in cells if c.kind != "free"],
+    }  # fmt: skip
+    response = make_response(render_template("networks/_map.html" if is_partial() else "networks/map.html", **shown))
+    response.vary.add("HX-Request")
+    return response
 
 
 def _data() -> dict[str, Any]:

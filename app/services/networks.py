@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
@@ -135,6 +136,42 @@ def _usage(network: Network, seen: set[int], held: Sequence[tuple[int, bool]]) -
     used = {n for n in seen | {n for n, waits in held if not waits} if low <= n <= high} - never
     quarantined = {n for n, waits in held if waits and low <= n <= high} - used - never
     return Usage(len(used), len(quarantined), total - len(used) - len(quarantined), total)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One address of a range: `kind` is free, used, guest, reserved, gateway or never; `who` has it."""
+
+    ip: str
+    kind: str
+    who: str = ""
+    until: datetime | None = None
+
+
+MAP_MOST = 1024
+
+
+def address_map(session: Session, network: Network) -> list[Cell]:
+    """Return the addresses of a network's range in order; of a larger one than MAP_MOST only those that are not free."""
+    low, high = int(IPv4Address(network.range_low)), int(IPv4Address(network.range_high))
+    cells = {n: Cell(str(IPv4Address(n)), "never") for n in addressing.reserved(network.cidr, network.gateway) if low <= n <= high}
+    cells |= {n: Cell(str(IPv4Address(n)), "gateway") for n in _gateways(session, network) if low <= n <= high}
+    guests = select(Guest.name, func.jsonb_array_elements_text(Guest.ip_addresses)).where(Guest.cluster_id == network.cluster_id, cast(Guest.ip_addresses, String) != "[]")
+    for name, ip in session.execute(guests):
+        if (address := addressing.parse_ip(ip)) is not None and low <= int(address) <= high:
+            cells[int(address)] = Cell(ip, "guest", name)
+    held = _reservations(network, Reservation.value, Reservation.quarantined_until, Server.name, Server.deleted_at).outerjoin(Server, Server.id == Reservation.server_id)
+    for value, until, name, deleted_at in session.execute(held):
+        if low <= (number := int(IPv4Address(value))) <= high:
+            cells[number] = Cell(value, "reserved" if until else "used", "" if until or deleted_at else name or "", until)
+    if high - low < MAP_MOST:
+        return [cells.get(n) or Cell(str(IPv4Address(n)), "free") for n in range(low, high + 1)]
+    return [cells[n] for n in sorted(cells)]
+
+
+def size(network: Network) -> int:
+    """Return how many addresses a network's range has."""
+    return int(IPv4Address(network.range_high)) - int(IPv4Address(network.range_low)) + 1
 
 
 def free(session: Session, network: Network, count: int = 50) -> list[str]:

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.models import Bridge, Cluster, Guest, Node, Storage
+from app.models import Bridge, Cluster, Guest, Node, Server, Storage
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 
 
@@ -47,11 +47,13 @@ def all_nodes(session: Session, cluster_id: int | None = None) -> list[NodeView]
 
 
 def guests_page(
-    session: Session, node: str | None = None, q: str | None = None, limit: int | None = None, cursor: str | None = None
+    session: Session, node: str | None = None, q: str | None = None, limit: int | None = None, cursor: str | None = None, managed: bool | None = None
 ) -> Page[Guest]:
-    """Return guests by VMID, ours or not, without templates; `q` finds in names and VMIDs."""
+    """Return guests by VMID, ours or not, without templates; `q` finds in names and VMIDs, `managed` tells whose."""
     size = clamp(limit)
     stmt = select(Guest).where(~Guest.template).order_by(Guest.cluster_id, Guest.vmid).limit(size + 1)
+    if managed is not None:
+        stmt = stmt.where(_ours() if managed else ~_ours())
     if node:
         stmt = stmt.where(Guest.node_name == node)
     if q:
@@ -63,6 +65,23 @@ def guests_page(
     rows = session.scalars(stmt).all()
     last = rows[size - 1] if len(rows) > size else None
     return Page(rows[:size], encode_cursor(last.cluster_id, last.vmid) if last else None)
+
+
+def _ours() -> ColumnElement[bool]:
+    return exists().where(Server.cluster_id == Guest.cluster_id, Server.vmid == Guest.vmid, Server.deleted_at.is_(None))
+
+
+def guest_counts(session: Session) -> dict[str, int]:
+    """Return how many guests there are, without templates: all, managed here, and not."""
+    every, ours = session.execute(select(func.count(), func.count().filter(_ours())).where(~Guest.template)).one()
+    return {"all": every, "managed": ours, "foreign": every - ours}
+
+
+def servers_of(session: Session, guests: Sequence[Guest]) -> dict[tuple[int, int], str]:
+    """Return the names of our servers behind these guests, by cluster and VMID."""
+    places = [(g.cluster_id, g.vmid) for g in guests]
+    query = select(Server.cluster_id, Server.vmid, Server.name).where(Server.deleted_at.is_(None), tuple_(Server.cluster_id, Server.vmid).in_(places))
+    return {(row[0], row[1]): row[2] for row in session.execute(query)} if places else {}
 
 
 def _views(session: Session, found: Sequence[tuple[Node, Cluster]]) -> list[NodeView]:

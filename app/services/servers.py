@@ -72,6 +72,11 @@ def alive(session: Session, actor: Actor, run: Run) -> set[str]:
     return set(session.scalars(visible(query, actor)))
 
 
+def seen_names(session: Session, actor: Actor, names: Collection[str]) -> set[str]:
+    """Return those of the names that are of servers the actor may open."""
+    return set(session.scalars(visible(select(Server.name).where(Server.name.in_(names)), actor)))
+
+
 def next_name(session: Session, name: str) -> str:
     """Return the name for one more like this: web, web-1 and web-7 lead to web-8."""
     stem = re.sub(r"-\d+$", "", name)
