@@ -12,7 +12,7 @@ from app.adapters.proxmox.client import upid_node
 from app.adapters.proxmox.types import TaskEntry
 from app.domain.permissions import Permission
 from app.errors import NotFound, ProxmoxNotFound, ProxmoxUnreachable
-from app.models import Action, Cluster, Guest
+from app.models import Action, Cluster, Guest, Server
 from app.services import clusters
 from app.services.actor import Actor
 from app.services.vm_reading import READ_S, ClusterAway
@@ -41,7 +41,10 @@ def recent(session: Session, actor: Actor, cluster_id: int, show: str = "") -> l
     """Return the newest tasks; `show` is failed, running or empty. Raises NotFound, ClusterAway, errors.Proxmox*."""
     actor.need(Permission.VIEW_ALL)
     cluster = clusters.get(session, cluster_id)
-    names = {str(vmid): name for vmid, name in session.execute(select(Guest.vmid, Guest.name).where(Guest.cluster_id == cluster_id))}
+    guests = select(Guest.vmid, Guest.name).where(Guest.cluster_id == cluster_id)
+    # Ours are known before the next poll shows them.
+    ours = select(Server.vmid, Server.name).where(Server.cluster_id == cluster_id, Server.deleted_at.is_(None))
+    names = {str(vmid): name for vmid, name in (*session.execute(guests), *session.execute(ours))}
     upids = set(session.scalars(select(Action.upid).where(Action.upid.is_not(None)).order_by(Action.id.desc()).limit(500)))
     entries = _asked(session, cluster)
     out = []
