@@ -14,9 +14,11 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.errors import Invalid
 from app.extensions import db
+from app.models import Server
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, first_text, is_partial
 from app.routes.ui import keep_cookie
+from app.schemas.page import Page
 from app.services import saved_views, server_lists
 from app.services.server_lists import Group, Order, ServerFilter, Sort
 from app.services.uow import unit_of_work
@@ -55,15 +57,24 @@ def _columns(args: "MultiDict[str, str]") -> list[str]:
     return [name for name in COLUMNS if name in names] or list(USUAL)
 
 
+def _fitting(found: Page[Server], filters: ServerFilter, total: int) -> int:
+    """Return how many servers fit; asked only when neither the page nor the counts tell."""
+    if filters == ServerFilter():
+        return total
+    if found.next_cursor or request.args.get("cursor"):
+        return server_lists.count(db.session(), current_actor(), filters)
+    return len(found.items)
+
+
 @bp.get("/servers")
 @needs(Permission.VIEW)
 def index() -> Response:
     args, actor, session = request.args, current_actor(), db.session()
     filters, order, columns = wanted(args), _order(args), _columns(args)
     counts = server_lists.counts(session, actor)
+    found = server_lists.list_page(session, actor, filters, order, cursor=args.get("cursor"))
     shown: dict[str, Any] = {
-        "page": server_lists.list_page(session, actor, filters, order, cursor=args.get("cursor")), "order": order, "columns": columns,
-        "fitting": server_lists.count(session, actor, filters), "counts": {**counts, "": sum(counts.values())}, "total": sum(counts.values()),
+        "page": found, "order": order, "columns": columns, "fitting": _fitting(found, filters, sum(counts.values())), "counts": {**counts, "": sum(counts.values())}, "total": sum(counts.values()),
         "filtered": any(args.get(k) for k in ("q", "status", "node", "tag", "owner", "template", "older", "cursor")), "group_of": server_lists.group_of,
         "column_words": COLUMNS, "sortable": SORTABLE,
     }  # fmt: skip
