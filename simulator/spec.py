@@ -59,9 +59,9 @@ DEMO: Fields = {
         {"iface": "vmbr0.20", "type": "vlan", "vlan-id": 20, "vlan-raw-device": "vmbr0"},
     ],
     "templates": [
-        {"vmid": 9000, "name": "ubuntu-24.04", "node": "pve1", "storage": "nfs", "gib": 10},
-        {"vmid": 9001, "name": "debian-12", "node": "pve1", "storage": "nfs", "gib": 8},
-        {"vmid": 9002, "name": "rocky-9", "node": "pve2", "storage": "local-lvm", "gib": 10},
+        {"vmid": 9000, "name": "ubuntu-24.04", "node": "pve1", "storage": "nfs", "gib": 10, "age_days": 40},
+        {"vmid": 9001, "name": "debian-12", "node": "pve1", "storage": "nfs", "gib": 8, "age_days": 75},
+        {"vmid": 9002, "name": "rocky-9", "node": "pve2", "storage": "local-lvm", "gib": 10, "age_days": 230},
     ],
     # Their addresses lie where people will ask for some: what is taken here is really taken.
     "guests": [
@@ -83,7 +83,8 @@ class Seeds(Base):
     def seed_cluster(self) -> None:
         """Put the specification's templates and guests into an empty cluster."""
         for row in self.spec.get("templates", []):
-            self.seed(row["vmid"], row["name"], row["node"], row["storage"], row["gib"], template=True)
+            made = {"meta": f"creation-qemu=9.2.0,ctime={int(time.time()) - row['age_days'] * 86_400}"} if "age_days" in row else {}
+            self.seed(row["vmid"], row["name"], row["node"], row["storage"], row["gib"], template=True, **made)
         for row in self.spec.get("guests", []):
             vm = self.seed(row["vmid"], row["name"], row["node"], row["storage"], row["gib"], **row.get("config", {}))
             if row.get("running"):

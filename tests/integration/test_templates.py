@@ -1,14 +1,17 @@
 """Templates: found in Proxmox, offered by people."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
-from app.models import Cluster, Template
+from app.models import Cluster, Guest, Preset, Server, Template
 from app.services import inventory, templates
 from app.services.uow import unit_of_work
 from tests.fixtures.simulator import Simulator
+from tests.integration import rows
 
 Client = Any
 
@@ -98,3 +101,37 @@ def test_presets_are_kept_by_operators(operator: Client, cluster: Cluster) -> No
     assert operator.patch(f"/api/presets/{made.json['id']}", json={"cores": 16}).json["cores"] == 16
     assert operator.get("/api/presets").json["items"][-1]["name"] == "huge"
     assert operator.delete(f"/api/presets/{made.json['id']}").status_code == 200
+
+
+def test_a_template_that_was_made_anew_tells_how_many_servers_come_from_the_old_image(cluster, simulator, client_for, make_user):
+    inventory.poll(cluster.id, due_s=0)
+    operator = make_user("operator", "olga")
+    client = client_for(operator)
+    with unit_of_work() as uow:
+        template = uow.session.scalars(select(Template).where(Template.vmid == 9000)).one()
+        assert template.image and template.image_at is not None
+        image = template.image
+    rows.workspace(operator, "web")
+    with unit_of_work() as uow:
+        uow.session.execute(update(Server).values(template_id=template.id, template_name=template.name, template_image=image))
+    assert "older image" not in client.get("/templates").text
+    simulator.control("set", vmid=9000, config={"meta": "creation-qemu=9.2.0,ctime=1893456000"})
+    with unit_of_work() as uow:  # read configs again, as ten minutes later
+        uow.session.execute(update(Guest).values(config_read_at=None))
+    inventory.poll(cluster.id, due_s=0)
+    page = client.get("/templates").text
+    assert "1 server from an older image" in page and "2030-01-01" in page
+    assert ">web<" in client.get("/servers?older=1").text
+    with unit_of_work() as uow:
+        uow.session.execute(update(Server).values(template_image=select(Template.image).where(Template.id == template.id).scalar_subquery()))
+    assert ">web<" not in client.get("/servers?older=1").text
+
+
+def test_a_preset_tells_how_many_servers_have_its_size(client_for, make_user):
+    operator = make_user("operator", "olga")
+    rows.workspace(operator, "web")
+    with unit_of_work() as uow:
+        uow.session.add(Preset(name="mine", cores=3, memory_mib=3072, disk_gib=30))
+        uow.session.execute(update(Server).values(cores=3, memory_mib=3072, disks=[{"interface": "scsi0", "storage": "x", "size_gib": 30}]))
+    page = client_for(operator).get("/templates").text
+    assert re.search(r">mine<.*?30 GiB</td><td class=\"num\">1<", page, re.S)
