@@ -73,9 +73,16 @@ def rules() -> tuple[Rule, ...]:
     return tuple(sorted((r for r in found if "GET" in (r.methods or ()) and not r.rule.startswith(("/api/", "/static/")) and r.endpoint not in NOT_HTML and r.rule not in ELSEWHERE), key=lambda r: r.rule))
 
 
-def pages(sql: Sql, samples: Mapping[str, str] = SAMPLES) -> list[Page]:
-    """Return an address, or several, for every rule."""
-    return [*(page for rule in rules() for page in _of(rule, sql, samples)), *_more(sql)]
+def pages(sql: Sql, samples: Mapping[str, str] = SAMPLES, *, missing: bool = False) -> list[Page]:
+    """Return an address, or several, for every rule; rules nobody has a row for are left out when some may be `missing`."""
+    found: list[Page] = []
+    for rule in rules():
+        try:
+            found += _of(rule, sql, samples)
+        except Unknown:
+            if not missing:
+                raise
+    return [*found, *_more(sql)]
 
 
 def _more(sql: Sql) -> Iterator[Page]:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from scripts.screenshots import FLAGS, chromium
 from tests.bench.product import Product, product
+from tests.stack import Stack
 
 SERVERS = 10_000
 _STATUS = "(array['running','running','running','running','running','running','running','stopped','stopped','unknown'])[1 + n % 10]"
@@ -60,7 +61,12 @@ class Crowded:
 
     def fill(self, first: int, last: int) -> None:
         """Write servers of these numbers straight into the database."""
-        self.product.stack.sql_write(_FILL.format(first=first, last=last, status=_STATUS))
+        fill(self.product.stack, first, last)
+
+
+def fill(stack: Stack, first: int, last: int) -> None:
+    """Write servers of these numbers straight into an instance's database."""
+    stack.sql_write(_FILL.format(first=first, last=last, status=_STATUS))
 
 
 @contextmanager

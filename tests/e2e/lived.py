@@ -2,15 +2,14 @@
 
 from tests.stack import Api, Stack, eventually
 
+NOTED = "noted<img src=x onerror=alert(1)>q{{7*7}}q\u202e"  # what somebody wrote about a snapshot
 
-def furnish(stack: Stack, api: Api, noted: str = "noted") -> str:
-    """Make servers, runs of every outcome, a snapshot, a bulk, views, tokens; returns the server that has the most.
 
-    `noted` is what somebody wrote about its snapshot.
-    """
+def furnish(stack: Stack, api: Api) -> str:
+    """Make servers, runs of every outcome, a snapshot, a bulk, views, tokens; returns the server that has the most."""
     [name] = api.made("lived", tags=["web"], description="shopfront")
     api.wait_run(api.change(name, tags=["web", "prod"])["run_id"], "applied")
-    _done(api, api.post(f"/api/servers/{name}/snapshots", {"name": "before", "description": noted}).json)
+    _done(api, api.post(f"/api/servers/{name}/snapshots", {"name": "before", "description": NOTED}).json)
     bulk = api.post("/api/servers/bulk_action/async", {"names": [name], "action": "reboot"})
     assert bulk.status == 202, bulk.text
     eventually(lambda: not stack.sql("select 1 from action where finished_at is null"), what="it has rebooted")
