@@ -2,7 +2,7 @@
 
 from tests.stack import Api, Stack, eventually
 
-NOTED = "noted<img src=x onerror=alert(1)>q{{7*7}}q\u202e"  # what somebody wrote about a snapshot
+NOTED = "noted<img/src=x/onerror=alert(1)>q{{7*7}}q\u202e"  # what somebody wrote about a snapshot
 
 
 def furnish(stack: Stack, api: Api) -> str:
