@@ -15,17 +15,9 @@ from app.errors import FieldError
 from app.models import Cluster, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft, ServerRow
-from app.services import networks, server_devices, server_stock
+from app.services import networks, server_devices, server_rows, server_stock
+from app.services.server_rows import Each
 from app.services.server_stock import Asked, Held, Stock
-
-
-@dataclass(frozen=True)
-class Each:
-    """What one server of a request has for itself; `ip` is of the first network, None: the next free one."""
-
-    cores: int
-    memory_mib: int
-    ip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,9 +28,6 @@ class Wanted:
     names: list[str]
     template: Template
     cluster: Cluster
-    cores: int
-    memory_mib: int
-    disks: list[DiskWanted]
     interfaces: list[str]
     networks: list[tuple[Network, str | None]]
     choices: list[Choice]
@@ -55,6 +44,10 @@ class _Draft:
     values: Any  # a ServerCreate, or a ServerDraft in which anything may be missing
     found: list[FieldError]
     stock: Stock = field(init=False)
+    rows: list[ServerRow] = field(init=False)  # none when the schema found something against one of them
+
+    def __post_init__(self) -> None:
+        self.rows = list(self.values.servers or ()) if self.good("servers") else []
 
     def bad(self, where: str, code: str, **args: Any) -> None:
         self.found.append(FieldError(where, code, args))
@@ -88,15 +81,13 @@ def examine(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> 
     if template is None:
         _node(draft)
         return None, draft.found
-    wanted = _sizes(draft, template, preset)
-    each = _each(draft, template, wanted, nics, len(names) or 1)
-    choices = _places(draft, template, wanted, nics, each)
+    each = _each(draft, template, _sizes(draft, template, preset), nics, len(names) or 1)
+    choices = _places(draft, template, nics, each)
     _vmids(draft, cluster, len(names))
     if draft.found:
         return None, draft.found
-    disks = wanted[2]
     return Wanted(
-        request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices, each,
+        request, names, template, cluster, interfaces(template.disk_interface, len(each[0].disks)), nics, choices, each,
         {pool.network.id: pool.free for pool in draft.stock.networks.values()}, draft.stock.held,
     ), []  # fmt: skip
 
@@ -114,23 +105,13 @@ def _asked(draft: _Draft, names: list[str], hold: bool) -> Asked:
     )
 
 
-def _rows(draft: _Draft) -> list[ServerRow]:
-    return list(draft.values.servers or ()) if draft.good("servers") else []
-
-
-def _row_names(draft: _Draft) -> list[str]:
-    names = [row.name.strip() for row in draft.values.servers]
-    for index, name in enumerate(names):
-        if fault := server_spec.name_fault(name, 1):
-            draft.bad(f"servers.{index}.name", fault, limit=server_spec.NAME_BYTES)
-        elif name in names[:index]:
-            draft.bad(f"servers.{index}.name", "name_twice", name=name)
-    return names if draft.good("servers") else []
-
-
 def _names(draft: _Draft) -> list[str]:
-    if _rows(draft):
-        return _row_names(draft)
+    if draft.rows:
+        names = [row.name.strip() for row in draft.rows]
+        draft.found += server_rows.name_faults(names)
+        if draft.values.name and (fault := server_spec.name_fault(draft.values.name)):
+            draft.bad("name", fault, limit=server_spec.NAME_BYTES)
+        return names
     name, count = draft.values.name, draft.values.count if draft.good("count") else 1
     if not draft.good("name") or name is None:
         return []
@@ -142,7 +123,10 @@ def _names(draft: _Draft) -> list[str]:
 
 
 def _names_free(draft: _Draft, names: list[str]) -> None:
-    if draft.stock.ours:
+    if draft.rows:
+        draft.found += server_rows.taken_faults(names, draft.stock.ours, "name_taken")
+        draft.found += server_rows.taken_faults(names, draft.stock.foreign - draft.stock.ours, "name_taken_in_proxmox")
+    elif draft.stock.ours:
         draft.bad("name", "name_taken", name=", ".join(sorted(draft.stock.ours)[:3]))
     elif draft.stock.foreign:
         draft.bad("name", "name_taken_in_proxmox", name=", ".join(sorted(draft.stock.foreign)[:3]))
@@ -185,7 +169,7 @@ def shortage(wanted: Wanted) -> list[FieldError]:
     return faults
 
 
-def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[int, int, list[DiskWanted]]:
+def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> Each:
     """Explicit numbers first, then the preset's, then the template's own."""
     values = draft.values
     cores = values.cores if draft.good("cores") and values.cores else preset.cores if preset else template.cores
@@ -198,7 +182,7 @@ def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[in
         disks = [DiskWanted(size_gib=max(preset.disk_gib if preset else 0, template.disk_gib))]
     if draft.good("disks") and disks[0].size_gib < template.disk_gib:
         draft.bad("disks.0.size_gib", "disk_below_template", template=template.name, low=template.disk_gib)
-    return cores, memory, disks
+    return Each(cores, memory, tuple(disks))
 
 
 def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
@@ -235,23 +219,13 @@ def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
     return chosen
 
 
-def _each(
-    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]], nics: list[tuple[Network, str | None]], count: int
-) -> list[Each]:
+def _each(draft: _Draft, template: Template, usual: Each, nics: list[tuple[Network, str | None]], count: int) -> list[Each]:
     """Return what each server has for itself; where no rows say otherwise all are alike."""
-    given = _rows(draft)
-    if not given:
-        return [Each(sizes[0], sizes[1])] * count
-    taken: set[str] = set()
-    for index, row in enumerate(given):
-        if row.memory_mib and row.memory_mib < template.min_memory_mib:
-            draft.bad(f"servers.{index}.memory_mib", "memory_below_template", template=template.name, low=template.min_memory_mib)
-        if row.ip and nics:
-            network = nics[0][0]
-            if code := "ip_twice" if row.ip in taken else networks.address_faults(draft.session, network, row.ip):
-                draft.bad(f"servers.{index}.ip", code, ip=row.ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
-            taken.add(row.ip)
-    return [Each(row.cores or sizes[0], row.memory_mib or sizes[1], row.ip) for row in given]
+    if not draft.rows:
+        return [usual] * count
+    each, found = server_rows.each(draft.session, draft.rows, usual, template, nics[0][0] if nics else None)
+    draft.found += found
+    return each
 
 
 def _node(draft: _Draft) -> None:
@@ -264,24 +238,28 @@ def _node(draft: _Draft) -> None:
             draft.bad("node", "node_offline", node=name)
 
 
-def _places(
-    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]],
-    nics: list[tuple[Network, str | None]], each: list[Each],
-) -> list[Choice]:  # fmt: skip
-    node = draft.values.node if draft.good("node") else None
-    disks, bridges = tuple(WantedDisk(d.size_gib, d.storage) for d in sizes[2]), frozenset(n.bridge for n, _ in nics)
-    wants = [Want(one.cores, one.memory_mib, disks, node, bridges) for one in each]
-    source = Source(template.node_name, template.storage, template.storage_shared)
-    placed = placement.choose(wants, draft.stock.rooms, source)
+def _wants(draft: _Draft, nics: list[tuple[Network, str | None]], each: list[Each]) -> list[Want]:
+    node, bridges = draft.values.node if draft.good("node") else None, frozenset(n.bridge for n, _ in nics)
+    return [Want(one.cores, one.memory_mib, tuple(WantedDisk(d.size_gib, d.storage) for d in one.disks), node or None, bridges) for one in each]
+
+
+def _places(draft: _Draft, template: Template, nics: list[tuple[Network, str | None]], each: list[Each]) -> list[Choice]:
+    placed = placement.choose(_wants(draft, nics, each), draft.stock.rooms, source_of(template))
     choices = []
-    for item in placed:
+    for index, item in enumerate(placed):
         if isinstance(item, Misfit):
             # One of several equal servers fits nowhere: said once, and not beside a fault of the same field.
-            if draft.good(item.field.split(".")[0]):
-                draft.bad(item.field, item.code, **item.args)
+            where = server_rows.misfit_field(item, index, draft.rows)
+            if not any(f.field == where for f in draft.found) and (where.startswith("servers.") or draft.good(where.split(".")[0])):
+                draft.bad(where, item.code, **item.args)
             return []
         choices.append(item)
     return choices
+
+
+def source_of(template: Template) -> Source:
+    """Return where clones of a template come from."""
+    return Source(template.node_name, template.storage, template.storage_shared)
 
 
 def interfaces(first: str, count: int) -> list[str]:

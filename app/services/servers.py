@@ -120,7 +120,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
     if len(held.vmids) < len(wanted.names):
         raise Taken
     rows, names = Batch(), wanted.names
-    workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name)
+    workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name or names[0])
     run = run_for(actor, workspace.id, RunKind.CREATE, names, names, {"servers": {}}, wanted.request.apply)
     run.id = held.run_id
     rows.add(workspace)
@@ -171,7 +171,7 @@ def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run:
         status=ServerStatus.CREATING, cores=each.cores, memory_mib=each.memory_mib,
         disks=[
             {"interface": interface, "storage": storage, "size_gib": disk.size_gib}
-            for interface, storage, disk in zip(wanted.interfaces, choice.storages, wanted.disks, strict=True)
+            for interface, storage, disk in zip(wanted.interfaces, choice.storages, each.disks, strict=True)
         ],
         nics=nics, username=request.username or wanted.template.username, ssh_keys=request.ssh_keys or [],
         tags=request.tags, description=request.description, agent=wanted.template.agent, start_on_create=request.start,

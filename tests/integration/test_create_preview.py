@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select, update
 
 from app.domain.server_status import ServerStatus
-from app.models import Network, Reservation, Server, Template, User
+from app.models import Network, Reservation, Server, Template, User, Workspace
 from app.services import servers
 from app.services.create_preview import fingerprint
 from app.services.uow import unit_of_work
 from tests.integration import rows
+from tests.integration.test_query_counts import counted
 
 Client = Any
 Make = Callable[..., Any]
@@ -108,6 +109,39 @@ def test_each_row_is_checked_by_itself(client: Client) -> None:
     }  # fmt: skip
 
 
+def test_rows_are_enough_without_a_name_for_all(client: Client) -> None:
+    body = {"template": "ubuntu-24.04", "networks": [{"network": "servers"}], "servers": [{"name": "solo", "disk_gib": 30}, {"name": "duo"}]}
+    assert client.post("/api/servers/async", json=body).json["servers"] == ["solo", "duo"]
+    with unit_of_work() as uow:
+        made = {s.name: s.disks[0]["size_gib"] for s in uow.session.scalars(select(Server))}
+        smallest = uow.session.scalars(select(Template.disk_gib).where(Template.name == "ubuntu-24.04")).one()
+        assert uow.session.scalars(select(Workspace.name)).one().startswith("solo-")
+    assert made == {"solo": 30, "duo": smallest}
+    assert client.post("/api/servers/async", json=body | {"servers": []}).status_code == 422
+    assert client.post("/api/servers/async", json={"template": "ubuntu-24.04"}).json["errors"][0]["field"] == "name"
+
+
+def test_what_is_wrong_with_one_server_is_told_at_its_row(client: Client) -> None:
+    create(client, servers=[{"name": "there"}])
+    found = create(client, servers=[{"name": "there"}, {"name": "huge", "cores": 500}, {"name": "tiny", "disk_gib": 1}])
+    assert {e["field"]: e["code"] for e in found.json["errors"]} == {
+        "servers.0.name": "name_taken", "servers.1.cores": "node_too_small_cores", "servers.2.disk_gib": "disk_below_template"
+    }  # fmt: skip
+    twice = create(client, servers=[{"name": "same"}, {"name": "same"}]).json["errors"][0]
+    assert "same" in twice["message"] and twice["field"] == "servers.1.name"
+
+
+def test_a_batch_of_own_addresses_asks_the_database_as_often_as_a_small_one(client: Client) -> None:
+    def statements(count: int, low: int) -> int:
+        own = [{"name": f"s{low + n}", "ip": f"10.20.0.{low + n}"} for n in range(count)]
+        with counted() as sent:
+            assert create(client, servers=own).status_code == 202
+        return len(sent)
+
+    statements(1, 50)  # what is remembered afterwards
+    assert statements(2, 51) == statements(7, 53)
+
+
 def test_addresses_run_out_for_the_batch_as_a_whole(client: Client) -> None:
     own = [{"name": f"s{n}", "ip": f"10.20.0.{n}"} for n in range(50, 59)]
     assert create(client, servers=[*own, {"name": "x"}, {"name": "y"}]).json["errors"][0]["code"] == "addresses_exhausted"
@@ -115,11 +149,12 @@ def test_addresses_run_out_for_the_batch_as_a_whole(client: Client) -> None:
 
 
 def test_the_table_of_the_form_becomes_servers_and_its_faults_come_back_to_their_rows(client: Client) -> None:
-    table = {"count": "2", "row_name_0": "", "row_name_1": "second", "row_ip_1": "10.20.0.55", "row_cores_1": "2", "row_memory_1": ""}
+    table = {"count": "2", "row_name_0": "", "row_name_1": "second", "row_ip_1": "10.20.0.55", "row_cores_1": "2", "row_memory_1": "", "row_disk_1": "40"}
     begun = client.post("/servers/new", data=FORM | table)
     assert begun.status_code == 303, begun.text
     with unit_of_work() as uow:
-        assert {s.name: (s.nics[0]["ip"], s.cores) for s in uow.session.scalars(select(Server))} == {"web-1": ("10.20.0.50", 2), "second": ("10.20.0.55", 2)}
+        made = {s.name: (s.nics[0]["ip"], s.cores, s.disks[0]["size_gib"]) for s in uow.session.scalars(select(Server))}
+    assert made == {"web-1": ("10.20.0.50", 2, 20), "second": ("10.20.0.55", 2, 40)}
     wrong = client.post("/servers/new", data=FORM | table | {"row_name_1": "third"})
     assert wrong.status_code == 422 and 'id="msg-row_ip_1"' in wrong.text
     line = wrong.text[wrong.text.index('id="msg-row_ip_1"') :][:200]

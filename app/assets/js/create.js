@@ -110,10 +110,11 @@ function rowsOf(count) {
   }
   const name = field('name').value.trim();
   for (const [i, row] of [...rows.children].entries()) {
-    const [first, , c, m] = $$('input', row);
+    const [first, , c, m, d] = $$('input', row);
     first.placeholder = name ? `${name}-${i + 1}` : '';
     c.placeholder = field('cores').value;
     m.placeholder = field('memory_gib').value;
+    d.placeholder = field('disk_gib').value;
   }
 }
 
