@@ -36,6 +36,23 @@ class Wanted:
     held: Held | None
 
 
+_FIGURES = {"count", "cores", "memory_mib", "disks", "servers"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A request as far as it could be decided; `wanted` is None when something speaks against it, `stock` when nothing could be read."""
+
+    faults: list[FieldError]
+    wanted: Wanted | None = None
+    stock: Stock | None = None
+    values: Any = None
+    names: list[str] = field(default_factory=list)  # none while they are faulty
+    networks: list[tuple[Network, str | None]] = field(default_factory=list)
+    each: list[Each] = field(default_factory=list)  # one a server, none while there is no template
+    wants: list[Want] = field(default_factory=list)  # the same, as placement asks; none while a figure cannot be read
+
+
 @dataclass
 class _Draft:
     """What is right so far; `found` collects what is not."""
@@ -59,47 +76,55 @@ class _Draft:
 
 def examine(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> tuple[Wanted | None, list[FieldError]]:
     """Return the decided request, or all of its faults; with `hold` what it needs is this transaction's."""
+    found = look(session, raw, hold=hold)
+    return found.wanted, found.faults
+
+
+def look(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> Look:
+    """Decide what of a request can be decided, and find all that speaks against it."""
     found: list[FieldError] = []
+    faulty: set[str] = set()
     try:
         request: Any = ServerCreate.model_validate(raw)
     except ValidationError as exc:
         found = field_errors(exc)
         if not isinstance(raw, Mapping):
-            return None, found
+            return Look(found)
         faulty = {f.field.split(".")[0] for f in found}
         request = ServerDraft.model_validate({k: v for k, v in raw.items() if k not in faulty and k in ServerCreate.model_fields})
     draft = _Draft(session, request, found)
     names = _names(draft)
-    draft.stock = server_stock.read(session, _asked(draft, names, hold and not found))
+    count = len(names) or (request.count if draft.good("count") else 1)
+    draft.stock = server_stock.read(session, _asked(draft, names, count, hold and not found))
     template, preset, cluster = _template(draft), _preset(draft), draft.stock.cluster
     if cluster is None:
         if not template and draft.good("template"):
             draft.bad("template", "no_cluster")
-        return None, draft.found
+        return Look(found, None, draft.stock, request, names)
     _names_free(draft, names)
-    nics = _networks(draft, len(names) or 1)
+    nics = _networks(draft, count)
     if template is None:
         _node(draft)
-        return None, draft.found
-    each = _each(draft, template, _sizes(draft, template, preset), nics, len(names) or 1)
-    choices = _places(draft, template, nics, each)
-    _vmids(draft, cluster, len(names))
-    if draft.found:
-        return None, draft.found
-    return Wanted(
+        return Look(found, None, draft.stock, request, names, nics)
+    each = _each(draft, template, _sizes(draft, template, preset), nics, count)
+    wants = _wants(draft, nics, each)
+    choices = _places(draft, template, wants)
+    _vmids(draft, cluster, count)
+    wanted = None if found else Wanted(
         request, names, template, cluster, interfaces(template.disk_interface, len(each[0].disks)), nics, choices, each,
         {pool.network.id: pool.free for pool in draft.stock.networks.values()}, draft.stock.held,
-    ), []  # fmt: skip
+    )  # fmt: skip
+    return Look(found, wanted, draft.stock, request, names, nics, each, [] if faulty & _FIGURES else wants)
 
 
-def _asked(draft: _Draft, names: list[str], hold: bool) -> Asked:
+def _asked(draft: _Draft, names: list[str], count: int, hold: bool) -> Asked:
     values, good = draft.values, draft.good
     needed: dict[str | None, int] = {}
     if good("networks"):
         nics = [(nic.network, nic.ip) for nic in values.networks or ()] or [(None, None)]
         for network, ip in nics:
             # Also for servers that name an address: theirs may be among the free ones.
-            needed[network] = needed.get(network, 0) + (0 if ip else len(names) or 1)
+            needed[network] = needed.get(network, 0) + (0 if ip else count)
     return Asked(
         values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold
     )
@@ -243,8 +268,8 @@ def _wants(draft: _Draft, nics: list[tuple[Network, str | None]], each: list[Eac
     return [Want(one.cores, one.memory_mib, tuple(WantedDisk(d.size_gib, d.storage) for d in one.disks), node or None, bridges) for one in each]
 
 
-def _places(draft: _Draft, template: Template, nics: list[tuple[Network, str | None]], each: list[Each]) -> list[Choice]:
-    placed = placement.choose(_wants(draft, nics, each), draft.stock.rooms, source_of(template))
+def _places(draft: _Draft, template: Template, wants: list[Want]) -> list[Choice]:
+    placed = placement.choose(wants, draft.stock.rooms, source_of(template))
     choices = []
     for index, item in enumerate(placed):
         if isinstance(item, Misfit):

@@ -1,7 +1,8 @@
 """The servers of a batch one by one: what each has for itself, and what speaks against it, told at its own fields."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from sqlalchemy.orm import Session
 
@@ -72,3 +73,15 @@ def misfit_field(misfit: Misfit, index: int, rows: Sequence[ServerRow]) -> str:
     row = rows[index]
     own = {"cores": row.cores, "memory_mib": row.memory_mib, "disks.0.size_gib": row.disk_gib}
     return f"servers.{index}.{'disk_gib' if misfit.field.startswith('disks') else misfit.field}" if own.get(misfit.field) else misfit.field
+
+
+def addresses(wanted: Sequence[tuple[Network, str | None]], each: Sequence[Each], free: Mapping[int, Sequence[str]]) -> list[list[str | None]]:
+    """Hand out the addresses, the lowest first: one list a server, one address a NIC; None where there were too few."""
+    own = {one.ip for one in each}
+    first = wanted[0][0].id if wanted else None
+    left = {number: iter(sorted((ip for ip in ips if number != first or ip not in own), key=IPv4Address)) for number, ips in free.items()}
+    out: list[list[str | None]] = [[] for _ in each]
+    for index, (network, ip) in enumerate(wanted):
+        for one, given in zip(each, out, strict=True):
+            given.append(ip or (one.ip if index == 0 else None) or next(left.get(network.id, iter(())), None))
+    return out
