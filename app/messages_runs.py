@@ -27,6 +27,7 @@ MESSAGES: dict[str, LazyString] = {
     "ip_for_one_only": _l("An address can be chosen for one server only."),
     "ip_taken": _l("The address %(ip)s is taken."),
     "ip_twice": _l("The same address is named twice."),
+    "name_twice": _l("Two servers are called “%(name)s”."),
     "bad_tag": _l("“%(tag)s” is not a tag: lowercase letters, digits, - _ + . and at most 32 characters."),
     "bad_ssh_key": _l("“%(start)s…” is not an OpenSSH public key."),
     "text_too_long": _l("At most %(limit)s bytes."),

@@ -1,6 +1,6 @@
 """IPv4 networks and their allocation ranges: what is wrong with one, and which addresses are free. Pure."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -86,3 +86,14 @@ def free(low: str, high: str, taken: Container[int]) -> Iterator[str]:
     for number in range(int(IPv4Address(low)), int(IPv4Address(high)) + 1):
         if number not in taken:
             yield str(IPv4Address(number))
+
+
+def spans(ips: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the addresses, in order, as first and last of those that follow each other."""
+    out: list[list[int]] = []
+    for number in sorted({int(IPv4Address(ip)) for ip in ips}):
+        if out and out[-1][1] + 1 == number:
+            out[-1][1] = number
+        else:
+            out.append([number, number])
+    return [(str(IPv4Address(first)), str(IPv4Address(last))) for first, last in out]

@@ -116,7 +116,7 @@ def choose(wants: Sequence[Want], nodes: Iterable[NodeRoom], source: Source) -> 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a node would be for so many equal servers: how many go there, or why none does; free memory before any."""
+    """What a node is for a batch: how many go there, or why none can; free memory before any does."""
 
     node: str
     memory_free_mib: int
@@ -124,15 +124,29 @@ class Verdict:
     why: Misfit | None = None
 
 
-def verdicts(want: Want, count: int, nodes: Sequence[NodeRoom], source: Source) -> list[Verdict]:
-    """Look at every node: those that would be chosen first, then those that would do, then the others."""
-    placed = Counter(c.node for c in choose([want] * count, nodes, source) if isinstance(c, Choice))
-    rooms = _Rooms(nodes)
+@dataclass(frozen=True)
+class Survey:
+    """Every node, those chosen first, then those that would do; and why some servers go nowhere, one misfit each."""
+
+    nodes: list[Verdict]
+    unplaced: list[Misfit]
+
+
+def survey(wants: Sequence[Want], nodes: Sequence[NodeRoom], source: Source) -> Survey:
+    """Place the batch and tell of every node what it is to it. Where all go to a given node, the others are judged too."""
+    found = choose(wants, nodes, source)
+    unplaced = [f for f in found if isinstance(f, Misfit)]
+    if any(m.field == "template" for m in unplaced):
+        return Survey([], unplaced)
+    placed = Counter(f.node for f in found if isinstance(f, Choice))
+    rooms, kinds = _Rooms(nodes), list(dict.fromkeys(wants))
     out = []
     for node in rooms.nodes.values():
-        fit = _fit(want, node, rooms, source)
-        out.append(Verdict(node.name, max(node.memory_free_mib, 0), placed[node.name], fit if isinstance(fit, Misfit) else None))
-    return sorted(out, key=lambda v: (-v.chosen, v.why is not None, -v.memory_free_mib, v.node))
+        fits = [_fit(kind, node, rooms, source) for kind in kinds]
+        first = fits[0] if fits and all(isinstance(f, Misfit) for f in fits) else None
+        why = first if isinstance(first, Misfit) and not placed[node.name] else None
+        out.append(Verdict(node.name, max(node.memory_free_mib, 0), placed[node.name], why))
+    return Survey(sorted(out, key=lambda v: (-v.chosen, v.why is not None, -v.memory_free_mib, v.node)), unplaced)
 
 
 def _place(want: Want, rooms: _Rooms, source: Source) -> Choice | Misfit:

@@ -11,7 +11,7 @@ from app.routes.forms import number
 from app.services.overview import Choices
 
 Form = MultiDict[str, str]
-ROW = ("name", "ip", "cores", "memory")  # what each server of a batch may have for itself
+ROW = ("name", "ip", "cores", "memory", "disk")  # what each server of a batch may have for itself
 CREATE_FIELDS = (
     "template", "preset", "cores", "memory_gib", "disk_gib", "disk2_gib", "storage", "name", "count", "node", "network", "ip", "username", "tags",
     "ssh_keys", "description", *(f"row_{part}_{i}" for i in range(server_spec.MAX_BATCH) for part in ROW),
@@ -140,12 +140,12 @@ def _rows(form: Form) -> list[dict[str, Any]]:
     count, name = number(form.get("count")), form.get("name", "").strip()
     if not isinstance(count, int) or not 1 < count <= server_spec.MAX_BATCH or not any(form.get(f"row_{part}_{i}", "").strip() for i in range(count) for part in ROW):
         return []
-    usual = server_spec.batch_names(name, count)
+    usual = server_spec.batch_names(name, count) if name else [""] * count
     out: list[dict[str, Any]] = []
     for i in range(count):
         row = {
             "name": form.get(f"row_name_{i}", "").strip() or usual[i], "ip": form.get(f"row_ip_{i}", "").strip() or None,
-            "cores": number(form.get(f"row_cores_{i}")), "memory_mib": number(form.get(f"row_memory_{i}"), 1024),
+            "cores": number(form.get(f"row_cores_{i}")), "memory_mib": number(form.get(f"row_memory_{i}"), 1024), "disk_gib": number(form.get(f"row_disk_{i}")),
         }  # fmt: skip
         out.append({key: value for key, value in row.items() if value is not None})
     return out
@@ -169,7 +169,7 @@ def create_field(path: str) -> str:
     head, _, rest = path.partition(".")
     if head == "servers":
         index, _, part = rest.partition(".")
-        return f"row_{part.removesuffix('_mib')}_{index}" if part else "count"
+        return f"row_{part.removesuffix('_mib').removesuffix('_gib')}_{index}" if part else "count"
     if head == "disks":
         return "storage" if rest.endswith("storage") else "disk2_gib" if rest.startswith("1") else "disk_gib"
     if head == "networks":

@@ -81,8 +81,7 @@ def check() -> Response:
 def preview() -> Response:
     """What the form as it stands would come to; a part of the page."""
     data = server_form.create_data(request.form, current_user.ssh_keys)
-    count = data["count"] if isinstance(data.get("count"), int) else 1
-    return make_response(render_template("servers/_preview.html", seen=create_preview.preview(db.session(), data), count=max(count, len(data.get("servers") or ()))))
+    return make_response(render_template("servers/_preview.html", seen=create_preview.preview(db.session(), data)))
 
 
 def _create_messages(faults: list[FieldError]) -> dict[str, str]:

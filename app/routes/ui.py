@@ -13,6 +13,7 @@ from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.domain import addressing
 from app.domain.inert import inert
 from app.domain.permissions import Permission
 from app.errors import AppError, Unauthenticated
@@ -195,6 +196,17 @@ def about(seconds: float) -> str:
     return str(ngettext("%(num)d minute", "%(num)d minutes", round(seconds / 60)))
 
 
+SPANS = 8  # of addresses, in one line
+
+
+def spans(ips: Sequence[str]) -> str:
+    """Return addresses in one line, those that follow each other as first and last."""
+    parts: list[str] = []
+    for first, last in addressing.spans(ips):
+        parts.append(first if first == last else f"{first} – {last}")
+    return ", ".join(parts[:SPANS]) + (" …" if len(parts) > SPANS else "")
+
+
 def lapse(time: timedelta) -> str:
     """Return a short span of time, the same in every language: 0.2 s, 48 s, 3:07, 2:04:10."""
     seconds = time.total_seconds()
@@ -239,5 +251,5 @@ def init_app(app: Flask) -> None:
         unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (about, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib):
+    for function in (about, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib, spans):
         jinja.filters[function.__name__] = function

@@ -106,12 +106,14 @@ class ServerRow(Strict):
     ip: Annotated[str, AfterValidator(_ip)] | None = None
     cores: Cores | None = None
     memory_mib: MemoryMib | None = None
+    disk_gib: SizeGib | None = None
 
 
 class ServerCreate(Strict):
     """`POST /api/servers/async`; {name, template} is enough.
 
-    `servers` names each of them, instead of `count`; their `ip` is of the first network.
+    `servers` names each of them, instead of `name` and `count`: their `ip` is of the first network, their `disk_gib` the
+    first disk.
     """
 
     name: str
@@ -134,9 +136,12 @@ class ServerCreate(Strict):
     @model_validator(mode="before")
     @classmethod
     def _strip_name(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and isinstance(data.get("name"), str):
-            return {**data, "name": data["name"].strip()}
-        return data
+        if not isinstance(data, Mapping):
+            return data
+        if data.get("servers") and data.get("name") is None:
+            # Each row has its own; the workspace is called after the first.
+            return {**data, "name": ""}
+        return {**data, "name": data["name"].strip()} if isinstance(data.get("name"), str) else data
 
 
 class ServerChange(Strict):

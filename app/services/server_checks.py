@@ -15,17 +15,9 @@ from app.errors import FieldError
 from app.models import Cluster, Network, Node, Preset, Server, Template
 from app.schemas.faults import field_errors
 from app.schemas.servers import DiskWanted, NicWanted, ServerChange, ServerCreate, ServerDraft, ServerRow
-from app.services import networks, server_devices, server_stock
+from app.services import networks, server_devices, server_rows, server_stock
+from app.services.server_rows import Each
 from app.services.server_stock import Asked, Held, Stock
-
-
-@dataclass(frozen=True)
-class Each:
-    """What one server of a request has for itself; `ip` is of the first network, None: the next free one."""
-
-    cores: int
-    memory_mib: int
-    ip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,15 +28,29 @@ class Wanted:
     names: list[str]
     template: Template
     cluster: Cluster
-    cores: int
-    memory_mib: int
-    disks: list[DiskWanted]
     interfaces: list[str]
     networks: list[tuple[Network, str | None]]
     choices: list[Choice]
     each: list[Each]  # one a server
     addresses: dict[int, list[str]]  # by network: free ones, those of this transaction when `held`
     held: Held | None
+
+
+_FIGURES = {"count", "cores", "memory_mib", "disks", "servers"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A request as far as it could be decided; `wanted` is None when something speaks against it, `stock` when nothing could be read."""
+
+    faults: list[FieldError]
+    wanted: Wanted | None = None
+    stock: Stock | None = None
+    values: Any = None
+    names: list[str] = field(default_factory=list)  # none while they are faulty
+    networks: list[tuple[Network, str | None]] = field(default_factory=list)
+    each: list[Each] = field(default_factory=list)  # one a server, none while there is no template
+    wants: list[Want] = field(default_factory=list)  # the same, as placement asks; none while a figure cannot be read
 
 
 @dataclass
@@ -55,6 +61,10 @@ class _Draft:
     values: Any  # a ServerCreate, or a ServerDraft in which anything may be missing
     found: list[FieldError]
     stock: Stock = field(init=False)
+    rows: list[ServerRow] = field(init=False)  # none when the schema found something against one of them
+
+    def __post_init__(self) -> None:
+        self.rows = list(self.values.servers or ()) if self.good("servers") else []
 
     def bad(self, where: str, code: str, **args: Any) -> None:
         self.found.append(FieldError(where, code, args))
@@ -66,71 +76,67 @@ class _Draft:
 
 def examine(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> tuple[Wanted | None, list[FieldError]]:
     """Return the decided request, or all of its faults; with `hold` what it needs is this transaction's."""
+    found = look(session, raw, hold=hold)
+    return found.wanted, found.faults
+
+
+def look(session: Session, raw: Mapping[str, Any], *, hold: bool = False) -> Look:
+    """Decide what of a request can be decided, and find all that speaks against it."""
     found: list[FieldError] = []
+    faulty: set[str] = set()
     try:
         request: Any = ServerCreate.model_validate(raw)
     except ValidationError as exc:
         found = field_errors(exc)
         if not isinstance(raw, Mapping):
-            return None, found
+            return Look(found)
         faulty = {f.field.split(".")[0] for f in found}
         request = ServerDraft.model_validate({k: v for k, v in raw.items() if k not in faulty and k in ServerCreate.model_fields})
     draft = _Draft(session, request, found)
     names = _names(draft)
-    draft.stock = server_stock.read(session, _asked(draft, names, hold and not found))
+    count = len(names) or (request.count if draft.good("count") else 1)
+    draft.stock = server_stock.read(session, _asked(draft, names, count, hold and not found))
     template, preset, cluster = _template(draft), _preset(draft), draft.stock.cluster
     if cluster is None:
         if not template and draft.good("template"):
             draft.bad("template", "no_cluster")
-        return None, draft.found
+        return Look(found, None, draft.stock, request, names)
     _names_free(draft, names)
-    nics = _networks(draft, len(names) or 1)
+    nics = _networks(draft, count)
     if template is None:
         _node(draft)
-        return None, draft.found
-    wanted = _sizes(draft, template, preset)
-    each = _each(draft, template, wanted, nics, len(names) or 1)
-    choices = _places(draft, template, wanted, nics, each)
-    _vmids(draft, cluster, len(names))
-    if draft.found:
-        return None, draft.found
-    disks = wanted[2]
-    return Wanted(
-        request, names, template, cluster, wanted[0], wanted[1], disks, interfaces(template.disk_interface, len(disks)), nics, choices, each,
+        return Look(found, None, draft.stock, request, names, nics)
+    each = _each(draft, template, _sizes(draft, template, preset), nics, count)
+    wants = _wants(draft, nics, each)
+    choices = _places(draft, template, wants)
+    _vmids(draft, cluster, count)
+    wanted = None if found else Wanted(
+        request, names, template, cluster, interfaces(template.disk_interface, len(each[0].disks)), nics, choices, each,
         {pool.network.id: pool.free for pool in draft.stock.networks.values()}, draft.stock.held,
-    ), []  # fmt: skip
+    )  # fmt: skip
+    return Look(found, wanted, draft.stock, request, names, nics, each, [] if faulty & _FIGURES else wants)
 
 
-def _asked(draft: _Draft, names: list[str], hold: bool) -> Asked:
+def _asked(draft: _Draft, names: list[str], count: int, hold: bool) -> Asked:
     values, good = draft.values, draft.good
     needed: dict[str | None, int] = {}
     if good("networks"):
         nics = [(nic.network, nic.ip) for nic in values.networks or ()] or [(None, None)]
         for network, ip in nics:
             # Also for servers that name an address: theirs may be among the free ones.
-            needed[network] = needed.get(network, 0) + (0 if ip else len(names) or 1)
+            needed[network] = needed.get(network, 0) + (0 if ip else count)
     return Asked(
         values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold
     )
 
 
-def _rows(draft: _Draft) -> list[ServerRow]:
-    return list(draft.values.servers or ()) if draft.good("servers") else []
-
-
-def _row_names(draft: _Draft) -> list[str]:
-    names = [row.name.strip() for row in draft.values.servers]
-    for index, name in enumerate(names):
-        if fault := server_spec.name_fault(name, 1):
-            draft.bad(f"servers.{index}.name", fault, limit=server_spec.NAME_BYTES)
-        elif name in names[:index]:
-            draft.bad(f"servers.{index}.name", "name_twice", name=name)
-    return names if draft.good("servers") else []
-
-
 def _names(draft: _Draft) -> list[str]:
-    if _rows(draft):
-        return _row_names(draft)
+    if draft.rows:
+        names = [row.name.strip() for row in draft.rows]
+        draft.found += server_rows.name_faults(names)
+        if draft.values.name and (fault := server_spec.name_fault(draft.values.name)):
+            draft.bad("name", fault, limit=server_spec.NAME_BYTES)
+        return names
     name, count = draft.values.name, draft.values.count if draft.good("count") else 1
     if not draft.good("name") or name is None:
         return []
@@ -142,7 +148,10 @@ def _names(draft: _Draft) -> list[str]:
 
 
 def _names_free(draft: _Draft, names: list[str]) -> None:
-    if draft.stock.ours:
+    if draft.rows:
+        draft.found += server_rows.taken_faults(names, draft.stock.ours, "name_taken")
+        draft.found += server_rows.taken_faults(names, draft.stock.foreign - draft.stock.ours, "name_taken_in_proxmox")
+    elif draft.stock.ours:
         draft.bad("name", "name_taken", name=", ".join(sorted(draft.stock.ours)[:3]))
     elif draft.stock.foreign:
         draft.bad("name", "name_taken_in_proxmox", name=", ".join(sorted(draft.stock.foreign)[:3]))
@@ -185,7 +194,7 @@ def shortage(wanted: Wanted) -> list[FieldError]:
     return faults
 
 
-def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[int, int, list[DiskWanted]]:
+def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> Each:
     """Explicit numbers first, then the preset's, then the template's own."""
     values = draft.values
     cores = values.cores if draft.good("cores") and values.cores else preset.cores if preset else template.cores
@@ -198,7 +207,7 @@ def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> tuple[in
         disks = [DiskWanted(size_gib=max(preset.disk_gib if preset else 0, template.disk_gib))]
     if draft.good("disks") and disks[0].size_gib < template.disk_gib:
         draft.bad("disks.0.size_gib", "disk_below_template", template=template.name, low=template.disk_gib)
-    return cores, memory, disks
+    return Each(cores, memory, tuple(disks))
 
 
 def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
@@ -235,23 +244,13 @@ def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
     return chosen
 
 
-def _each(
-    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]], nics: list[tuple[Network, str | None]], count: int
-) -> list[Each]:
+def _each(draft: _Draft, template: Template, usual: Each, nics: list[tuple[Network, str | None]], count: int) -> list[Each]:
     """Return what each server has for itself; where no rows say otherwise all are alike."""
-    given = _rows(draft)
-    if not given:
-        return [Each(sizes[0], sizes[1])] * count
-    taken: set[str] = set()
-    for index, row in enumerate(given):
-        if row.memory_mib and row.memory_mib < template.min_memory_mib:
-            draft.bad(f"servers.{index}.memory_mib", "memory_below_template", template=template.name, low=template.min_memory_mib)
-        if row.ip and nics:
-            network = nics[0][0]
-            if code := "ip_twice" if row.ip in taken else networks.address_faults(draft.session, network, row.ip):
-                draft.bad(f"servers.{index}.ip", code, ip=row.ip, network=network.name, cidr=network.cidr, low=network.range_low, high=network.range_high)
-            taken.add(row.ip)
-    return [Each(row.cores or sizes[0], row.memory_mib or sizes[1], row.ip) for row in given]
+    if not draft.rows:
+        return [usual] * count
+    each, found = server_rows.each(draft.session, draft.rows, usual, template, nics[0][0] if nics else None)
+    draft.found += found
+    return each
 
 
 def _node(draft: _Draft) -> None:
@@ -264,24 +263,28 @@ def _node(draft: _Draft) -> None:
             draft.bad("node", "node_offline", node=name)
 
 
-def _places(
-    draft: _Draft, template: Template, sizes: tuple[int, int, list[DiskWanted]],
-    nics: list[tuple[Network, str | None]], each: list[Each],
-) -> list[Choice]:  # fmt: skip
-    node = draft.values.node if draft.good("node") else None
-    disks, bridges = tuple(WantedDisk(d.size_gib, d.storage) for d in sizes[2]), frozenset(n.bridge for n, _ in nics)
-    wants = [Want(one.cores, one.memory_mib, disks, node, bridges) for one in each]
-    source = Source(template.node_name, template.storage, template.storage_shared)
-    placed = placement.choose(wants, draft.stock.rooms, source)
+def _wants(draft: _Draft, nics: list[tuple[Network, str | None]], each: list[Each]) -> list[Want]:
+    node, bridges = draft.values.node if draft.good("node") else None, frozenset(n.bridge for n, _ in nics)
+    return [Want(one.cores, one.memory_mib, tuple(WantedDisk(d.size_gib, d.storage) for d in one.disks), node or None, bridges) for one in each]
+
+
+def _places(draft: _Draft, template: Template, wants: list[Want]) -> list[Choice]:
+    placed = placement.choose(wants, draft.stock.rooms, source_of(template))
     choices = []
-    for item in placed:
+    for index, item in enumerate(placed):
         if isinstance(item, Misfit):
             # One of several equal servers fits nowhere: said once, and not beside a fault of the same field.
-            if draft.good(item.field.split(".")[0]):
-                draft.bad(item.field, item.code, **item.args)
+            where = server_rows.misfit_field(item, index, draft.rows)
+            if not any(f.field == where for f in draft.found) and (where.startswith("servers.") or draft.good(where.split(".")[0])):
+                draft.bad(where, item.code, **item.args)
             return []
         choices.append(item)
     return choices
+
+
+def source_of(template: Template) -> Source:
+    """Return where clones of a template come from."""
+    return Source(template.node_name, template.storage, template.storage_shared)
 
 
 def interfaces(first: str, count: int) -> list[str]:

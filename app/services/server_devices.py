@@ -139,6 +139,11 @@ def nic(network: Network, address: str, first: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def nics_of(wanted: Sequence[tuple[Network, str | None]], ips: Sequence[str | None]) -> Rows:
+    """Return a server's NICs, one a network with an address."""
+    return [nic(network, ip, first=index == 0) for index, ((network, _), ip) in enumerate(zip(wanted, ips, strict=True)) if ip]
+
+
 # ---- addresses of a change
 def _addresses(nics: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     return {(networks.scope(n["bridge"], n.get("vlan")), str(n["ip"])) for n in nics if n.get("ip")}

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,16 +11,17 @@ from pydantic import ValidationError
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, joinedload
 
+from app.domain import server_spec
 from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
 from app.domain.run_state import FINAL, ApplyMode, RunKind, RunState
 from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
 from app.log import get_logger
-from app.models import Action, Reservation, Run, Server
+from app.models import Action, Guest, Reservation, Run, Server
 from app.schemas.faults import field_errors
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
-from app.services import audit, networks, run_settlement, runs, server_checks, server_devices, workspaces
+from app.services import audit, networks, run_settlement, runs, server_checks, server_devices, server_rows, workspaces
 from app.services.actor import Actor
 from app.services.batch import Batch, Taken
 from app.services.server_checks import Wanted
@@ -78,11 +78,13 @@ def seen_names(session: Session, actor: Actor, names: Collection[str]) -> set[st
 
 
 def next_name(session: Session, name: str) -> str:
-    """Return the name for one more like this: web, web-1 and web-7 lead to web-8."""
+    """Return the name for one more like this, which neither a server nor a guest has: web, web-1 and web-7 lead to web-8."""
     stem = re.sub(r"-\d+$", "", name)
-    taken = session.scalars(select(Server.name).where(Server.deleted_at.is_(None), Server.name.like(f"{stem}-%"))).all()
+    names = select(Server.name).where(Server.deleted_at.is_(None), Server.name.like(f"{stem}-%"))
+    taken = session.scalars(names.union_all(select(Guest.name).where(Guest.name.like(f"{stem}-%"))))
     numbers = [int(found[1]) for t in taken if (found := re.fullmatch(re.escape(stem) + r"-(\d{1,6})", t))]
-    return f"{stem}-{max(numbers, default=1) + 1}"
+    tail = f"-{max(numbers, default=1) + 1}"
+    return stem[: server_spec.NAME_BYTES - len(tail)].rstrip("-") + tail
 
 
 def by_ids(session: Session, actor: Actor, ids: list[int]) -> list[Server]:
@@ -120,7 +122,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
     if len(held.vmids) < len(wanted.names):
         raise Taken
     rows, names = Batch(), wanted.names
-    workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name)
+    workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name or names[0])
     run = run_for(actor, workspace.id, RunKind.CREATE, names, names, {"servers": {}}, wanted.request.apply)
     run.id = held.run_id
     rows.add(workspace)
@@ -148,19 +150,10 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
 
 def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
     """Hand out the addresses; one list of NICs a server. Raises Taken."""
-    nics: list[list[dict[str, Any]]] = [[] for _ in wanted.names]
-    own = {one.ip for one in wanted.each} if wanted.networks else set()
-    first = wanted.networks[0][0].id if wanted.networks else None
-    left = {
-        network_id: iter(sorted((ip for ip in free if network_id != first or ip not in own), key=IPv4Address)) for network_id, free in wanted.addresses.items()
-    }
-    for index, (network, ip) in enumerate(wanted.networks):
-        for one, of_server in zip(wanted.each, nics, strict=True):
-            address = ip or (one.ip if index == 0 else None) or next(left[network.id], None)
-            if address is None:
-                raise Taken
-            of_server.append(server_devices.nic(network, address, first=index == 0))
-    return nics
+    given = server_rows.addresses(wanted.networks, wanted.each, wanted.addresses)
+    if any(ip is None for ips in given for ip in ips):
+        raise Taken
+    return [server_devices.nics_of(wanted.networks, ips) for ips in given]
 
 
 def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run: Run, owner_id: int, marker: str) -> Server:
@@ -171,7 +164,7 @@ def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run:
         status=ServerStatus.CREATING, cores=each.cores, memory_mib=each.memory_mib,
         disks=[
             {"interface": interface, "storage": storage, "size_gib": disk.size_gib}
-            for interface, storage, disk in zip(wanted.interfaces, choice.storages, wanted.disks, strict=True)
+            for interface, storage, disk in zip(wanted.interfaces, choice.storages, each.disks, strict=True)
         ],
         nics=nics, username=request.username or wanted.template.username, ssh_keys=request.ssh_keys or [],
         tags=request.tags, description=request.description, agent=wanted.template.agent, start_on_create=request.start,

@@ -84,8 +84,16 @@ def _told(
 
 
 # ---------------------------------------------------------------- how long things take
-def median_s(session: Session, kind: RunKind, servers: int) -> float | None:
-    """Return what such a run took in the middle, without the time it waited for people; None when too few are known."""
+@dataclass(frozen=True)
+class Usual:
+    """What `runs` past runs of a kind and size took in the middle."""
+
+    seconds: float
+    runs: int
+
+
+def usual(session: Session, kind: RunKind, servers: int) -> Usual | None:
+    """Return what such a run took, without the time it waited for people; None when too few are known."""
     took = func.extract("epoch", Run.planned_at - Run.started_at) + func.extract("epoch", Run.finished_at - Run.apply_started_at)
     alike = (Run.progress_total <= SMALL) if servers <= SMALL else Run.progress_total.between(SMALL + 1, LARGE) if servers <= LARGE else Run.progress_total > LARGE
     past = (
@@ -94,7 +102,13 @@ def median_s(session: Session, kind: RunKind, servers: int) -> float | None:
         .order_by(Run.id.desc()).limit(PAST).subquery()
     )  # fmt: skip
     count, middle = session.execute(select(func.count(), func.percentile_cont(0.5).within_group(past.c.took)).select_from(past)).one()
-    return float(middle) if count >= ENOUGH else None
+    return Usual(float(middle), count) if count >= ENOUGH else None
+
+
+def median_s(session: Session, kind: RunKind, servers: int) -> float | None:
+    """Return the seconds of `usual` alone."""
+    found = usual(session, kind, servers)
+    return found.seconds if found else None
 
 
 def _end(session: Session, run: Run) -> datetime | None:

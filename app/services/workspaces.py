@@ -109,6 +109,17 @@ def marker(installation_id: str, workspace_id: int, slug: str) -> str:
     return f"managed-by:tpm/{installation_id}/{workspace_id}/{slug}"
 
 
+def nic_inputs(nics: Sequence[Mapping[str, Any]]) -> list[NicInput]:
+    """Return what Terraform, and through it cloud-init, is given of a server's NICs."""
+    return [NicInput(n["bridge"], n.get("vlan"), f"{n['ip']}/{n['prefix']}" if n.get("ip") else "dhcp", n.get("gateway")) for n in nics]
+
+
+def names_from(nics: Sequence[Mapping[str, Any]]) -> tuple[list[str], str | None]:
+    """Return DNS servers and search domain: the first network's."""
+    nic = nics[0] if nics else {}
+    return list(nic.get("dns_servers") or []), nic.get("dns_domain")
+
+
 def _input(server: Server, new: Mapping[str, Any], started: bool, clone_timeout_s: int) -> ServerInput:
     def value(name: str) -> Any:
         return new.get(name, getattr(server, name))
@@ -120,10 +131,7 @@ def _input(server: Server, new: Mapping[str, Any], started: bool, clone_timeout_
         agent=server.agent, username=server.username, ssh_keys=list(server.ssh_keys),
         clone_timeout=clone_timeout_s,
         disks=[DiskInput(d["interface"], d["storage"], int(d["size_gib"])) for d in disks],
-        nics=[
-            NicInput(n["bridge"], n.get("vlan"), f"{n['ip']}/{n['prefix']}" if n.get("ip") else "dhcp", n.get("gateway"))
-            for n in value("nics")
-        ],
+        nics=nic_inputs(value("nics")),
     )  # fmt: skip
 
 
@@ -150,12 +158,12 @@ def render_inputs(session: Session, run: Run, running: Mapping[str, bool]) -> di
         wanted[server.slug] = _input(server, new, started, clone_timeout_s)
     any_server = rows[0] if rows else None
     template = session.get(Template, any_server.template_id) if any_server and any_server.template_id else None
-    nic = any_server.nics[0] if any_server and any_server.nics else {}
+    dns_servers, dns_domain = names_from(any_server.nics if any_server else [])
     defaults = Defaults(
         template_vmid=template.vmid if template else 100,
         template_node=template.node_name if template else (any_server.node_name if any_server else "none"),
-        dns_servers=list(nic.get("dns_servers") or []),
-        dns_domain=nic.get("dns_domain"),
+        dns_servers=dns_servers,
+        dns_domain=dns_domain,
     )
     return render(cluster.endpoint, defaults, wanted)
 

@@ -19,7 +19,7 @@ def test_place_address_and_first_start_are_told_and_follow_the_form(open_browser
     opened(page)
     preview = page.locator("#preview")
     expect(preview).to_contain_text("best fit")
-    page.get_by_label("Memory", exact=True).fill("100000")
+    page.get_by_label("Memory", exact=True).fill("3000")
     expect(preview).to_contain_text("of memory in all")
     page.get_by_label("Memory", exact=True).fill("2")
     page.get_by_label("Name", exact=True).fill(fresh("seen"))
@@ -40,7 +40,7 @@ def test_a_slider_moves_its_number_and_a_number_the_slider(open_browser: NewCont
     expect(page.locator("#s-total")).to_contain_text("9 cores")
 
 
-def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewContext, api: Api) -> None:
+def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewContext, api: Api, stack: Stack) -> None:
     page, name = open_browser().new_page(), fresh("pair")
     opened(page)
     page.get_by_label("Name", exact=True).fill(name)
@@ -48,16 +48,27 @@ def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewCon
     page.get_by_text("Names, addresses and sizes one by one").click()
     page.get_by_label("Name 2", exact=True).fill(f"{name}-big")
     page.get_by_label("CPU cores 2", exact=True).fill("2")
+    page.get_by_label("Disk 2", exact=True).fill("30")
+    expect(page.locator("#s-total")).to_contain_text("3 cores · 4 GiB · 50 GiB disk")
+    expect(page.locator("#s-name")).to_have_text(f"{name}-1 … {name}-big")
     page.get_by_label("IP address 2", exact=True).fill("10.99.0.1")
     expect(page.locator("#msg-row_ip_1")).to_have_class("msg err")
     page.get_by_label("IP address 2", exact=True).fill("10.20.0.201")
     expect(page.locator("#msg-row_ip_1")).not_to_have_class("msg err")
+    preview = page.locator("#preview")
+    preview.get_by_text("First start (cloud-init)").click()
+    expect(preview.locator("pre")).to_contain_text(f"hostname: {name}-big\naddress: 10.20.0.201/22\ngateway: 10.20.0.1")
+    expect(page.locator("#go")).to_have_text("Create 2 servers")
     page.locator("#go").click()
     page.wait_for_url("**/runs/*")
     expect_state(page, "Applied")
     small, big = api.get(f"/api/servers/{name}-1"), api.get(f"/api/servers/{name}-big")
     assert (big["cores"], big["networks"][0]["ip"]) == (2, "10.20.0.201")
     assert small["cores"] == 1
+    assert [s["disks"][0]["size_gib"] for s in (small, big)] == [20, 30]
+    # And so it is in the cluster.
+    vm = stack.vms()[big["vmid"]]["config"]
+    assert (vm["name"], int(vm["cores"])) == (f"{name}-big", 2) and "ip=10.20.0.201/22" in vm["ipconfig0"] and "size=30G" in vm["scsi0"]
 
 
 def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open_browser: NewContext, stack: Stack) -> None:
@@ -90,30 +101,39 @@ def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open
     there()
 
 
-def test_a_server_is_made_by_keyboard_alone(open_browser: NewContext) -> None:
+def test_two_servers_are_made_by_keyboard_alone(open_browser: NewContext, api: Api) -> None:
     page, name = open_browser().new_page(), fresh("typed")
     opened(page)
     page.locator("[name=template]:checked").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
     seen: list[str] = []
-    for _ in range(40):
+    opened_table = False
+    for _ in range(60):
         page.keyboard.press("Tab")
         focused = page.evaluate("document.activeElement.name || document.activeElement.id || document.activeElement.tagName")
         seen.append(str(focused))
         if focused == "name":
             page.keyboard.type(name)
+        if focused == "count":
+            page.keyboard.press("ArrowUp")
+        if focused == "SUMMARY" and not opened_table:
+            page.keyboard.press("Enter")
+            opened_table = True
+        if focused == "row_name_1":
+            page.keyboard.type(f"{name}-own")
         if focused == "go":
             break
-    order = [f for f in seen if f in ("preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip_mode", "username", "tags", "go")]
-    assert order == ["preset", "cores", "memory_gib", "disk_gib", "name", "count", "node", "network", "ip_mode", "username", "tags", "go"]
+    order = [f for f in seen if f in ("preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go")]
+    assert order == ["preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go"]
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/*")
     expect_state(page, "Applied")
+    assert api.get(f"/api/servers/{name}-own")["status"] == api.get(f"/api/servers/{name}-1")["status"] == "running"
 
 
 def test_another_like_this_opens_with_its_values(open_browser: NewContext, api: Api) -> None:
-    page, [name] = open_browser().new_page(), api.made(fresh("model"), cores=2, tags=["copied"])
+    page, [name] = open_browser().new_page(), api.made(f"{fresh('model')}-a", cores=2, tags=["copied"])
     live(page, f"/servers/{name}")
     page.get_by_role("link", name="Another like this").click()
     page.wait_for_url("**/servers/new?like=*")

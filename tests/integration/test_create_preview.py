@@ -1,17 +1,19 @@
 """What the create form would come to, and batches whose servers differ."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from app.domain.server_status import ServerStatus
-from app.models import Network, Reservation, Server, Template, User
+from app.models import Guest, Network, Node, Reservation, Server, Template, User, Workspace
 from app.services import servers
 from app.services.create_preview import fingerprint
 from app.services.uow import unit_of_work
 from tests.integration import rows
+from tests.integration.test_query_counts import counted
 
 Client = Any
 Make = Callable[..., Any]
@@ -56,10 +58,10 @@ def create(client: Client, **body: Any) -> Any:
 def test_the_preview_names_the_best_node_and_why_not_the_others(client: Client) -> None:
     page = preview(client)
     assert page.count("best fit") == 1 and "10.20.0.50" in page and "10 free" in page
-    tight = preview(client, memory_gib="100000")
+    tight = preview(client, memory_gib="3000")
     assert "best fit" not in tight and "in all" in tight
     many = preview(client, count="4")
-    assert "of 4 go here" in many and "10.20.0.50, 10.20.0.51, 10.20.0.52, 10.20.0.53" in many
+    assert "of 4 go here" in many and "10.20.0.50 – 10.20.0.53" in many
 
 
 def test_the_first_start_is_told_as_the_server_will_get_it(client: Client) -> None:
@@ -68,6 +70,50 @@ def test_the_first_start_is_told_as_the_server_will_get_it(client: Client) -> No
     assert "user: ops (sudo)" in page and "address: 10.20.0.50/22" in page and "gateway: 10.20.0.1" in page
     assert fingerprint(key) in page and "AAAAC3" not in page
     assert "hostname" not in preview(client, name="Not A Name")
+    assert "ssh key: none" in preview(client)
+
+
+def test_the_preview_follows_the_rows_of_a_batch(client: Client) -> None:
+    table = {"count": "3", "row_name_1": "second", "row_ip_1": "10.20.0.50", "row_memory_2": "1000"}
+    page = preview(client, **table)
+    assert "1 server fits nowhere" in page and "of memory in all" in page
+    fits = preview(client, **table | {"row_memory_2": "4"})
+    assert "fits nowhere" not in fits and "10.20.0.50 – 10.20.0.52" in fits
+    # The row's own address is nobody else's.
+    start = fits[fits.index("hostname: web-1") :]
+    assert [m for m in re.findall(r"hostname: (\S+)|address: (\S+)/22", start)] == [
+        ("web-1", ""), ("", "10.20.0.51"), ("second", ""), ("", "10.20.0.50"), ("web-3", ""), ("", "10.20.0.52"),
+    ]  # fmt: skip
+    with unit_of_work() as uow:
+        assert not list(uow.session.scalars(select(Reservation)))
+    assert client.post("/servers/new", data=FORM | table | {"row_memory_2": "4"}).status_code == 303
+    with unit_of_work() as uow:
+        made = {s.name: s.nics[0]["ip"] for s in uow.session.scalars(select(Server))}
+    assert made == {"web-1": "10.20.0.51", "second": "10.20.0.50", "web-3": "10.20.0.52"}
+
+
+def test_a_chosen_node_is_told_as_chosen_and_why_it_cannot_be(client: Client) -> None:
+    assert "chosen" in preview(client, node="pve1") and "best fit" not in preview(client, node="pve1")
+    full = preview(client, node="pve1", cores="500")
+    assert "chosen" not in full and "pve1" in full and "cores" in full
+    with unit_of_work() as uow:
+        home = uow.session.scalars(select(Template.node_name).where(Template.name == "ubuntu-24.04")).one()
+        uow.session.execute(update(Node).where(Node.name == home).values(online=False))
+    assert "which is offline" in preview(client)
+
+
+def test_numbers_out_of_all_bounds_are_no_work(client: Client) -> None:
+    for count in ("1000000000", "-5", "0", "many", "1e30"):
+        assert "go here" not in preview(client, count=count)
+    assert "told here once" in preview(client, memory_gib="1e300", cores="99999999999999999999", disk_gib="-1")
+
+
+def test_without_a_network_the_page_says_so(client: Client) -> None:
+    with unit_of_work() as uow:
+        uow.session.execute(delete(Network))
+    page = client.get("/servers/new").text
+    assert "has no network with addresses to give out" in page and 'name="network"' not in page
+    assert client.post("/servers/new", data={k: v for k, v in FORM.items() if k != "network"}).status_code == 422
 
 
 def test_a_time_is_told_once_it_is_known(client: Client, dora: User) -> None:
@@ -79,11 +125,15 @@ def test_a_time_is_told_once_it_is_known(client: Client, dora: User) -> None:
             uow.session.connection().exec_driver_sql(
                 f"update run set progress_total = 1, started_at = created_at, planned_at = created_at + interval '2 s', apply_started_at = created_at + interval '2 s', finished_at = created_at + interval '42 s' where id = {run.id}"  # noqa: S608
             )
-    assert "About 40 seconds" in preview(client) or "About 45 seconds" in preview(client)
+    told = preview(client)
+    assert re.search(r"About 4[05] seconds, as 3 runs before", told)
+    # Of batches nothing is known yet.
+    assert "About" not in preview(client, count="2")
 
 
 def test_without_a_template_there_is_nothing_to_say(client: Client, client_for: Callable[..., Client], make_user: Make) -> None:
-    assert preview(client, template="none").strip() == ""
+    nothing = preview(client, template="none")
+    assert "<h3>" not in nothing and "hostname" not in nothing
     assert client_for(make_user("viewer")).post("/servers/preview", data=FORM).status_code == 403
 
 
@@ -108,6 +158,39 @@ def test_each_row_is_checked_by_itself(client: Client) -> None:
     }  # fmt: skip
 
 
+def test_rows_are_enough_without_a_name_for_all(client: Client) -> None:
+    body = {"template": "ubuntu-24.04", "networks": [{"network": "servers"}], "servers": [{"name": "solo", "disk_gib": 30}, {"name": "duo"}]}
+    assert client.post("/api/servers/async", json=body).json["servers"] == ["solo", "duo"]
+    with unit_of_work() as uow:
+        made = {s.name: s.disks[0]["size_gib"] for s in uow.session.scalars(select(Server))}
+        smallest = uow.session.scalars(select(Template.disk_gib).where(Template.name == "ubuntu-24.04")).one()
+        assert uow.session.scalars(select(Workspace.name)).one().startswith("solo-")
+    assert made == {"solo": 30, "duo": smallest}
+    assert client.post("/api/servers/async", json=body | {"servers": []}).status_code == 422
+    assert client.post("/api/servers/async", json={"template": "ubuntu-24.04"}).json["errors"][0]["field"] == "name"
+
+
+def test_what_is_wrong_with_one_server_is_told_at_its_row(client: Client) -> None:
+    create(client, servers=[{"name": "there"}])
+    found = create(client, servers=[{"name": "there"}, {"name": "huge", "cores": 500}, {"name": "tiny", "disk_gib": 1}])
+    assert {e["field"]: e["code"] for e in found.json["errors"]} == {
+        "servers.0.name": "name_taken", "servers.1.cores": "node_too_small_cores", "servers.2.disk_gib": "disk_below_template"
+    }  # fmt: skip
+    twice = create(client, servers=[{"name": "same"}, {"name": "same"}]).json["errors"][0]
+    assert "same" in twice["message"] and twice["field"] == "servers.1.name"
+
+
+def test_a_batch_of_own_addresses_asks_the_database_as_often_as_a_small_one(client: Client) -> None:
+    def statements(count: int, low: int) -> int:
+        own = [{"name": f"s{low + n}", "ip": f"10.20.0.{low + n}"} for n in range(count)]
+        with counted() as sent:
+            assert create(client, servers=own).status_code == 202
+        return len(sent)
+
+    statements(1, 50)  # what is remembered afterwards
+    assert statements(2, 51) == statements(7, 53)
+
+
 def test_addresses_run_out_for_the_batch_as_a_whole(client: Client) -> None:
     own = [{"name": f"s{n}", "ip": f"10.20.0.{n}"} for n in range(50, 59)]
     assert create(client, servers=[*own, {"name": "x"}, {"name": "y"}]).json["errors"][0]["code"] == "addresses_exhausted"
@@ -115,11 +198,12 @@ def test_addresses_run_out_for_the_batch_as_a_whole(client: Client) -> None:
 
 
 def test_the_table_of_the_form_becomes_servers_and_its_faults_come_back_to_their_rows(client: Client) -> None:
-    table = {"count": "2", "row_name_0": "", "row_name_1": "second", "row_ip_1": "10.20.0.55", "row_cores_1": "2", "row_memory_1": ""}
+    table = {"count": "2", "row_name_0": "", "row_name_1": "second", "row_ip_1": "10.20.0.55", "row_cores_1": "2", "row_memory_1": "", "row_disk_1": "40"}
     begun = client.post("/servers/new", data=FORM | table)
     assert begun.status_code == 303, begun.text
     with unit_of_work() as uow:
-        assert {s.name: (s.nics[0]["ip"], s.cores) for s in uow.session.scalars(select(Server))} == {"web-1": ("10.20.0.50", 2), "second": ("10.20.0.55", 2)}
+        made = {s.name: (s.nics[0]["ip"], s.cores, s.disks[0]["size_gib"]) for s in uow.session.scalars(select(Server))}
+    assert made == {"web-1": ("10.20.0.50", 2, 20), "second": ("10.20.0.55", 2, 40)}
     wrong = client.post("/servers/new", data=FORM | table | {"row_name_1": "third"})
     assert wrong.status_code == 422 and 'id="msg-row_ip_1"' in wrong.text
     line = wrong.text[wrong.text.index('id="msg-row_ip_1"') :][:200]
@@ -132,6 +216,11 @@ def test_another_like_this_has_its_values_and_the_next_name(client: Client, dora
     with unit_of_work() as uow:
         assert servers.next_name(uow.session, "web-3") == "web-8"
         assert servers.next_name(uow.session, "db") == "db-2"
+        assert servers.next_name(uow.session, "x" * 63) == "x" * 61 + "-2"
+        guest = uow.session.scalars(select(Guest)).first() or pytest.fail("the cluster has guests")
+        guest.name = "db-4"
+        uow.session.flush()
+        assert servers.next_name(uow.session, "db") == "db-5"
         uow.session.execute(update(Server).values(cores=6, tags=["prod"]))
     page = client.get("/servers/new?like=web-3").text
     assert 'value="web-8"' in page and 'value="6"' in page and 'value="prod"' in page

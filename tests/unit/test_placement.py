@@ -1,6 +1,6 @@
 """Where servers go."""
 
-from app.domain.placement import Choice, Misfit, NodeRoom, Source, StorageRoom, Want, WantedDisk, choose
+from app.domain.placement import Choice, Misfit, NodeRoom, Source, StorageRoom, Want, WantedDisk, choose, survey
 
 SHARED = Source("pve1", "nfs", True)
 LOCAL = Source("pve2", "local-lvm", False)
@@ -96,3 +96,30 @@ def test_a_clone_to_another_node_goes_to_shared_storage_only() -> None:
     assert code(one(chosen, [node("pve1", 512), node("pve2", 4096)])) == "storage_not_shared"
     second = Want(1, 1024, (WantedDisk(10), WantedDisk(10, "local-lvm")), bridges=frozenset({"vmbr0"}))
     assert one(second, [node("pve1", 2048), node("pve2", 4096)]) == Choice("pve2", ("nfs", "local-lvm"))
+
+
+def test_a_survey_tells_of_every_node_what_it_is_to_the_batch() -> None:
+    nodes = [node("pve1", 8192), node("pve2", 4096), node("pve3", online=False)]
+    found = survey([want(3000), want(3000), want(3000)], nodes, SHARED)
+    assert [(v.node, v.chosen, v.why and v.why.code) for v in found.nodes] == [("pve1", 2, None), ("pve2", 1, None), ("pve3", 0, "node_offline")]
+    assert found.unplaced == []
+
+
+def test_a_survey_counts_the_servers_that_fit_nowhere() -> None:
+    found = survey([want(3000), want(9000), want(9000)], [node("pve1", 8192)], SHARED)
+    assert found.nodes[0].chosen == 1 and [m.code for m in found.unplaced] == ["node_memory_full"] * 2
+
+
+def test_a_node_that_fits_one_kind_of_a_batch_is_not_told_to_fit_none() -> None:
+    found = survey([want(7000), want(1000)], [node("pve1", 9000), node("pve2", 1500)], SHARED)
+    assert [(v.node, v.chosen, v.why) for v in found.nodes] == [("pve1", 2, None), ("pve2", 0, None)]
+
+
+def test_nodes_beside_a_chosen_one_are_judged_too() -> None:
+    found = survey([want(5000, node="pve2")], [node("pve1", 8192), node("pve2", 4096)], SHARED)
+    assert [(v.node, v.why and v.why.code) for v in found.nodes] == [("pve1", None), ("pve2", "node_memory_full")] and len(found.unplaced) == 1
+
+
+def test_without_the_templates_node_there_is_no_survey() -> None:
+    found = survey([want()], [node("pve1", online=False), node("pve2")], SHARED)
+    assert found.nodes == [] and found.unplaced[0].code == "template_node_offline"

@@ -3,11 +3,14 @@ import { $, $$, say } from './dom.js';
 
 const form = $('#create');
 const field = name => form.elements[name];
+const each = $('#each');
+const rows = $('#each-rows');
 const chosen = name => $(`[name=${name}]:checked`, form);
 
-function names(name, count) {
-  if (!name) return say('not_set');
-  return count > 1 ? `${name}-1 … ${name}-${count}` : name;
+function names(name) {
+  const of = row => ($('input', row).value || $('input', row).placeholder).trim() || say('not_set');
+  if (rows.children.length) return `${of(rows.firstElementChild)} … ${of(rows.lastElementChild)}`;
+  return name || say('not_set');
 }
 
 const cores = n => say(n === 1 ? 'core_one' : 'core_many', { n });
@@ -51,27 +54,36 @@ function applyCluster() {
   }
   const network = field('network');
   if (field('storage').selectedOptions[0]?.disabled) field('storage').value = '';
-  if (network.selectedOptions[0]?.disabled) network.value = [...network.options].find(o => !o.disabled)?.value ?? '';
+  if (network?.selectedOptions[0]?.disabled) network.value = [...network.options].find(o => !o.disabled)?.value ?? '';
+}
+
+// What all servers have of a figure: a row's own, or else that of the form.
+function together(name, column, count) {
+  const usual = Number(field(name).value) || 0;
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += Number(rows.children[i] && $$('input', rows.children[i])[column].value) || usual;
+  return sum;
 }
 
 function summary() {
   const count = Math.max(1, Number(field('count').value) || 1);
   const button = $('#go');
+  rowsOf(count);
   const disks = ['disk_gib', 'disk2_gib'].map(name => field(name).value).filter(Boolean).join(' + ');
-  $('#s-name').textContent = names(field('name').value.trim(), count);
+  $('#s-name').textContent = names(field('name').value.trim());
   $('#s-template').textContent = chosen('template')?.dataset.label ?? say('not_set');
   $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: disks });
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
   $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
-  $('#s-total').textContent = say('total', {
-    c: cores(count * (Number(field('cores').value) || 0)),
-    m: count * (Number(field('memory_gib').value) || 0),
+  $('#s-total').textContent = say('size', {
+    c: cores(together('cores', 2, count)),
+    m: together('memory_gib', 3, count),
+    d: together('disk_gib', 4, count) + count * (Number(field('disk2_gib').value) || 0),
   });
   const confirm = field('confirm_plan').checked;
   $('#s-note').textContent = say(confirm ? 'note_confirm' : 'note_auto');
   button.textContent = say(`${confirm ? 'plan' : 'create'}_${count === 1 ? 'one' : 'many'}`, { n: count });
   $('#ip-row').hidden = chosen('ip_mode')?.value !== 'fixed';
-  rowsOf(count);
   slide();
 }
 
@@ -93,8 +105,6 @@ for (const slider of sliders) {
 }
 
 // Several servers have a row each, for what one of them has for itself.
-const each = $('#each');
-const rows = $('#each-rows');
 function rowsOf(count) {
   const wanted = count > 1 && count <= 100 ? count : 0;
   each.hidden = !wanted;
@@ -110,10 +120,11 @@ function rowsOf(count) {
   }
   const name = field('name').value.trim();
   for (const [i, row] of [...rows.children].entries()) {
-    const [first, , c, m] = $$('input', row);
+    const [first, , c, m, d] = $$('input', row);
     first.placeholder = name ? `${name}-${i + 1}` : '';
     c.placeholder = field('cores').value;
     m.placeholder = field('memory_gib').value;
+    d.placeholder = field('disk_gib').value;
   }
 }
 
@@ -148,3 +159,4 @@ summary();
 const saved = JSON.parse(form.dataset.kept ?? '{}');
 for (const input of $$('input', rows)) if (saved[input.name]) input.value = saved[input.name];
 if ($$('input', rows).some(input => input.value)) each.open = true;
+summary();
