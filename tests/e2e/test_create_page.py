@@ -45,10 +45,16 @@ def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewCon
     opened(page)
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How many").fill("2")
-    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_text("Names, places and sizes one by one").click()
     page.get_by_label("Name 2", exact=True).fill(f"{name}-big")
     page.get_by_label("CPU cores 2", exact=True).fill("2")
     page.get_by_label("Disk 2", exact=True).fill("30")
+    page.get_by_label("VMID 2", exact=True).fill("99")
+    expect(page.locator("#msg-row_vmid_1")).to_have_class("msg err")
+    vmid = next(v for v in range(7000, 8999) if v not in stack.vms())
+    page.get_by_label("VMID 2", exact=True).fill(str(vmid))
+    expect(page.locator("#msg-row_vmid_1")).not_to_have_class("msg err")
+    page.get_by_label("Node 2", exact=True).select_option("pve3")
     expect(page.locator("#s-total")).to_contain_text("3 cores · 4 GiB · 50 GiB disk")
     expect(page.locator("#s-name")).to_have_text(f"{name}-1 … {name}-big")
     page.get_by_label("IP address 2", exact=True).fill("10.99.0.1")
@@ -67,7 +73,8 @@ def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewCon
     assert small["cores"] == 1
     assert [s["disks"][0]["size_gib"] for s in (small, big)] == [20, 30]
     # And so it is in the cluster.
-    vm = stack.vms()[big["vmid"]]["config"]
+    assert (big["vmid"], big["node"]) == (vmid, "pve3")
+    vm = stack.vms()[vmid]["config"]
     assert (vm["name"], int(vm["cores"])) == (f"{name}-big", 2) and "ip=10.20.0.201/22" in vm["ipconfig0"] and "size=30G" in vm["scsi0"]
 
 
@@ -79,7 +86,7 @@ def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open
     opened(page)
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How many").fill("2")
-    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_text("Names, places and sizes one by one").click()
     page.get_by_label("Name 1", exact=True).fill("first-one")
 
     def there() -> None:

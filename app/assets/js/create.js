@@ -7,8 +7,10 @@ const each = $('#each');
 const rows = $('#each-rows');
 const chosen = name => $(`[name=${name}]:checked`, form);
 
+const own = (row, part) => $(`[name^=row_${part}_]`, row);
+
 function names(name) {
-  const of = row => ($('input', row).value || $('input', row).placeholder).trim() || say('not_set');
+  const of = row => (own(row, 'name').value || own(row, 'name').placeholder).trim() || say('not_set');
   if (rows.children.length) return `${of(rows.firstElementChild)} … ${of(rows.lastElementChild)}`;
   return name || say('not_set');
 }
@@ -43,25 +45,25 @@ function applyPreset() {
 }
 
 // Networks belong to the template's cluster, and so do nodes.
-function applyCluster() {
+function applyCluster(within = form) {
   const cluster = chosen('template')?.dataset.cluster;
   if (!cluster) return;
-  for (const pick of $$('[data-in-cluster]', form)) {
+  for (const pick of $$('[data-in-cluster]', within)) {
     const fits = pick.dataset.inCluster === cluster;
     pick.hidden = !fits;
     if (pick.tagName === 'OPTION') pick.disabled = !fits;
     else if (!fits && $('input:checked', pick)) $('[name=node][value=""]', form).checked = true;
   }
   const network = field('network');
-  if (field('storage').selectedOptions[0]?.disabled) field('storage').value = '';
+  for (const select of [field('storage'), ...$$('select', rows)]) if (select.selectedOptions[0]?.disabled) select.value = '';
   if (network?.selectedOptions[0]?.disabled) network.value = [...network.options].find(o => !o.disabled)?.value ?? '';
 }
 
 // What all servers have of a figure: a row's own, or else that of the form.
-function together(name, column, count) {
+function together(name, part, count) {
   const usual = Number(field(name).value) || 0;
   let sum = 0;
-  for (let i = 0; i < count; i++) sum += Number(rows.children[i] && $$('input', rows.children[i])[column].value) || usual;
+  for (let i = 0; i < count; i++) sum += Number(rows.children[i] && own(rows.children[i], part).value) || usual;
   return sum;
 }
 
@@ -76,9 +78,9 @@ function summary() {
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
   $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
   $('#s-total').textContent = say('size', {
-    c: cores(together('cores', 2, count)),
-    m: together('memory_gib', 3, count),
-    d: together('disk_gib', 4, count) + count * (Number(field('disk2_gib').value) || 0),
+    c: cores(together('cores', 'cores', count)),
+    m: together('memory_gib', 'memory', count),
+    d: together('disk_gib', 'disk', count) + count * (Number(field('disk2_gib').value) || 0),
   });
   const confirm = field('confirm_plan').checked;
   $('#s-note').textContent = say(confirm ? 'note_confirm' : 'note_auto');
@@ -115,16 +117,16 @@ function rowsOf(count) {
       for (const at of ['id', 'name', 'aria-describedby']) if (node.hasAttribute(at)) node.setAttribute(at, node.getAttribute(at).replace('__i__', i));
     }
     $('td', row).textContent = i + 1;
-    for (const input of $$('input', row)) input.setAttribute('aria-label', `${input.getAttribute('aria-label')} ${i + 1}`);
+    for (const input of $$('input,select', row)) input.setAttribute('aria-label', `${input.getAttribute('aria-label')} ${i + 1}`);
+    applyCluster(row);
     rows.append(row);
   }
   const name = field('name').value.trim();
   for (const [i, row] of [...rows.children].entries()) {
-    const [first, , c, m, d] = $$('input', row);
-    first.placeholder = name ? `${name}-${i + 1}` : '';
-    c.placeholder = field('cores').value;
-    m.placeholder = field('memory_gib').value;
-    d.placeholder = field('disk_gib').value;
+    own(row, 'name').placeholder = name ? `${name}-${i + 1}` : '';
+    own(row, 'cores').placeholder = field('cores').value;
+    own(row, 'memory').placeholder = field('memory_gib').value;
+    own(row, 'disk').placeholder = field('disk_gib').value;
   }
 }
 
@@ -157,6 +159,6 @@ applyCluster();
 summary();
 // Rows that were not there when the draft was written back.
 const saved = JSON.parse(form.dataset.kept ?? '{}');
-for (const input of $$('input', rows)) if (saved[input.name]) input.value = saved[input.name];
-if ($$('input', rows).some(input => input.value)) each.open = true;
+for (const input of $$('input,select', rows)) if (saved[input.name]) input.value = saved[input.name];
+if ($$('input,select', rows).some(input => input.value)) each.open = true;
 summary();
