@@ -32,12 +32,40 @@ def test_place_address_and_first_start_are_told_and_follow_the_form(open_browser
 def test_a_slider_moves_its_number_and_a_number_the_slider(open_browser: NewContext) -> None:
     page = open_browser().new_page()
     opened(page)
-    slider = page.locator("[data-slides=cores]")
-    page.get_by_label("CPU cores", exact=True).fill("6")
-    expect(slider).to_have_value("6")
-    slider.fill("9")
-    expect(page.get_by_label("CPU cores", exact=True)).to_have_value("9")
-    expect(page.locator("#s-total")).to_contain_text("9 cores")
+    cores, slider = page.get_by_label("CPU cores", exact=True), page.get_by_role("slider", name="CPU cores, slider")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(cores).to_have_value("1")
+    for more in ("2", "3", "4", "6"):
+        page.keyboard.press("ArrowRight")
+        expect(cores).to_have_value(more)
+    expect(page.locator("#s-total")).to_contain_text("6 cores")
+    expect(slider).to_have_attribute("aria-valuetext", "6 cores")
+    cores.fill("5")
+    expect(slider).to_have_attribute("aria-valuetext", "5 cores")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(cores).to_have_value("6")
+    # It ends at what the largest node has free, and begins at what the template needs.
+    memory = page.get_by_role("slider", name="Memory, slider")
+    memory.focus()
+    page.keyboard.press("End")
+    free = re.findall(r"(\d+) GiB memory free", page.locator(".nodes").inner_text())
+    expect(page.get_by_label("Memory", exact=True)).to_have_value(max(free, key=int))
+    disk = page.get_by_role("slider", name="Disk, slider")
+    disk.focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_label("Disk", exact=True)).to_have_value("8")
+
+
+def test_a_template_tells_where_it_can_go_and_how_old_its_image_is(open_browser: NewContext) -> None:
+    page = open_browser().new_page()
+    opened(page)
+    card = page.locator("#fld-template .pick").filter(has_text="rocky-9")
+    expect(card).to_contain_text("7 months old")
+    expect(card.locator(".old")).to_have_count(1)
+    expect(page.locator("#fld-template .pick").filter(has_text="ubuntu-24.04").locator(".old")).to_have_count(0)
+    expect(page.locator("#fld-template .pick").first).to_contain_text("onto")
 
 
 def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewContext, api: Api, stack: Stack) -> None:
@@ -131,6 +159,8 @@ def test_two_servers_are_made_by_keyboard_alone(open_browser: NewContext, api: A
             page.keyboard.type(f"{name}-own")
         if focused == "go":
             break
+    # Numbers and the sliders below them, one after the other.
+    assert seen.count("INPUT") == 3
     order = [f for f in seen if f in ("preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go")]
     assert order == ["preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go"]
     page.keyboard.press("Enter")

@@ -17,12 +17,19 @@ function names(name) {
 
 const cores = n => say(n === 1 ? 'core_one' : 'core_many', { n });
 
+// What the template needs is the least there can be.
+function bounds() {
+  const template = chosen('template');
+  if (!template) return;
+  field('disk_gib').min = template.dataset.disk;
+  field('memory_gib').min = Number(template.dataset.minMemory) / 1024;
+}
+
 function applyTemplate() {
   const template = chosen('template');
   if (!template) return;
   const min = Number(template.dataset.disk);
-  field('disk_gib').min = min;
-  field('memory_gib').min = Number(template.dataset.minMemory) / 1024;
+  bounds();
   if (!chosen('preset')?.dataset.cores && !form.dataset.typed) {
     field('cores').value = template.dataset.cores;
     field('memory_gib').value = Number(template.dataset.memory) / 1024;
@@ -76,7 +83,8 @@ function summary() {
   $('#s-template').textContent = chosen('template')?.dataset.label ?? say('not_set');
   $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: disks });
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
-  $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
+  $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : count > 1 ? say('next_addresses', { n: count }) : chosen('ip_mode')?.dataset.label;
+  $('#s-count').textContent = say(count === 1 ? 'together' : 'server_many', { n: count });
   $('#s-total').textContent = say('size', {
     c: cores(together('cores', 'cores', count)),
     m: together('memory_gib', 'memory', count),
@@ -89,19 +97,39 @@ function summary() {
   slide();
 }
 
-// A slider moves its number, and the number the slider; the number is what counts.
+// A slider moves its number, and the number the slider; the number is what counts. Its stops lie closer where sizes are
+// small, from what the template needs to what the largest node or storage has free.
 const sliders = $$('[data-slides]', form);
+const STOPS = [0.5, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 4096];
+const PLACES = { cores: ['node', 'cores'], memory_gib: ['node', 'free'], disk_gib: ['storage', 'free'] };
+
+function most(name) {
+  const [place, figure] = PLACES[name];
+  const cluster = chosen('template')?.dataset.cluster;
+  const all = place === 'node' ? $$('[name=node][data-free]:not(:disabled)', form).filter(n => n.closest('.pick').dataset.inCluster === cluster) : $$('option[data-free]:not(:disabled)', field(place));
+  const one = place === 'node' ? all.filter(n => n.checked) : all.filter(n => n.selected);
+  return Math.max(0, ...(one.length ? one : all).map(n => Number(n.dataset[figure])));
+}
+
 function slide() {
   for (const slider of sliders) {
     const number = field(slider.dataset.slides);
-    if (number.value) slider.value = number.value;
+    const low = Math.max(Number(number.min) || 1, slider.dataset.slides === 'memory_gib' ? 0.5 : 1);
+    const high = Math.max(most(slider.dataset.slides), low);
+    const stops = [low, ...STOPS.filter(s => s > low && s < high), ...(high > low ? [high] : [])];
+    slider.stops = stops;
+    slider.max = stops.length - 1;
+    slider.disabled = stops.length < 2;
+    const value = Number(number.value) || low;
+    slider.value = stops.findLastIndex(s => s <= Math.max(value, low));
+    slider.setAttribute('aria-valuetext', `${number.value} ${$('span', number.parentElement).textContent}`);
   }
 }
 for (const slider of sliders) {
   slider.addEventListener('input', e => {
     e.stopPropagation();
     const number = field(slider.dataset.slides);
-    number.value = slider.value;
+    number.value = slider.stops[slider.value];
     number.dispatchEvent(new Event('input', { bubbles: true }));
   });
 }
@@ -156,6 +184,7 @@ form.addEventListener('input', e => {
 });
 
 applyCluster();
+bounds();
 summary();
 // Rows that were not there when the draft was written back.
 const saved = JSON.parse(form.dataset.kept ?? '{}');
