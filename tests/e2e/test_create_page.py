@@ -136,6 +136,23 @@ def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open
     there()
 
 
+def test_what_was_refused_is_still_there_after_looking_elsewhere(open_browser: NewContext, api: Api) -> None:
+    page, [name] = open_browser().new_page(), api.made(fresh("other"))
+    opened(page)
+    page.get_by_label("Name", exact=True).fill("Not A Name")
+    page.get_by_label("How many").fill("2")
+    page.get_by_text("Names, places and sizes one by one").click()
+    page.get_by_label("IP address 2", exact=True).fill("1.2.3")
+    page.locator("#go").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    expect(page.locator("#msg-row_ip_1")).to_contain_text("is not an IPv4 address")
+    page.goto(f"/servers/new?like={name}")
+    expect(page.get_by_label("How many")).to_have_value("1")
+    page.goto("/servers/new")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Not A Name")
+    expect(page.get_by_label("IP address 2", exact=True)).to_have_value("1.2.3")
+
+
 def test_two_servers_are_made_by_keyboard_alone(open_browser: NewContext, api: Api) -> None:
     page, name = open_browser().new_page(), fresh("typed")
     opened(page)

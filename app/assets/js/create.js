@@ -186,6 +186,9 @@ form.addEventListener('input', e => {
 applyCluster();
 bounds();
 summary();
+// In a list that scrolls, what is chosen is in sight.
+const list = $('.cards.many', form);
+if (list) list.scrollTop = (chosen('template')?.closest('.pick').offsetTop ?? 0) - list.offsetTop - 8;
 // Rows that were not there when the draft was written back.
 const saved = JSON.parse(form.dataset.kept ?? '{}');
 for (const input of $$('input,select', rows)) if (saved[input.name]) input.value = saved[input.name];
