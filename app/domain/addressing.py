@@ -97,3 +97,11 @@ def spans(ips: Iterable[str]) -> list[tuple[str, str]]:
         else:
             out.append([number, number])
     return [(str(IPv4Address(first)), str(IPv4Address(last))) for first, last in out]
+
+
+def block_size(low: int, high: int, most: int = 256, least: int = 256) -> int:
+    """Return the smallest power of two, `least` or more, that cuts a range into `most` aligned blocks or fewer."""
+    size = least
+    while high // size - low // size + 1 > most:
+        size *= 2
+    return size

@@ -199,5 +199,6 @@ FAMILY_ICONS = {
     "rocky": "mountain",
     "alma": "mountain",
     "alpine": "mountain",
+    "linux": "terminal-2",
 }
 OTHER_FAMILY = "disc"

@@ -12,11 +12,13 @@ from app.models import Network
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, is_partial, messages, number, page
 from app.schemas.page import MAX_LIMIT
-from app.services import clusters, networks, overview, servers
+from app.services import address_map, clusters, networks, overview, servers
 from app.services.uow import unit_of_work
 
 bp = Blueprint("networks", __name__)
 FIELDS = ("name", "cluster", "bridge", "vlan", "cidr", "gateway", "range_low", "range_high", "dns_servers", "dns_domain")
+KINDS = ("used", "guest", "reserved", "gateway", "never")
+LISTED = 1000  # in the table of what is not free
 
 
 @bp.get("/networks")
@@ -24,25 +26,28 @@ FIELDS = ("name", "cluster", "bridge", "vlan", "cidr", "gateway", "range_low", "
 def index() -> Response:
     session = db.session()
     names = {c.id: c.name for c in clusters.connected(session)}
-    found = networks.list_page(session, MAX_LIMIT).items
+    word, cluster = request.args.get("q", "").strip(), request.args.get("cluster", type=int)
+    every = networks.list_page(session, MAX_LIMIT).items
+    found = [n for n in every if networks.has(n, word) and cluster in (None, n.cluster_id)]
     usages = networks.usages(session, found)
     rows = [(n, usages[n.id], names.get(n.cluster_id, "")) for n in found]
-    return make_response(render_template("networks/index.html", rows=rows))
+    return make_response(render_template("networks/index.html", rows=rows, total=len(every), word=word, cluster=cluster, clusters=names))
 
 
 @bp.get("/networks/<int:network_id>/map")
 @needs(Permission.VIEW)
-def address_map(network_id: int) -> Response:
+def show_map(network_id: int) -> Response:
     """Which addresses of a network are used, by whom, and which are free."""
     session, actor = db.session(), current_actor()
     network = networks.get(session, network_id)
-    cells = networks.address_map(session, network)
+    found = address_map.read(session, network, request.args.get("first", ""), request.args.get("last", ""))
+    kind = request.args.get("kind", "")
+    taken = [c for c in found.taken if c.kind == kind] if kind in KINDS else found.taken
     # What others' servers are called is for those who may see everything.
-    names = {c.who for c in cells if c.kind == "used" and c.who}
-    seen = servers.seen_names(session, actor, names)
+    names = {c.who for c in found.cells or taken[:LISTED] if c.kind == "used" and c.who}
     shown = {
-        "network": network, "cells": cells, "use": networks.usage(session, network), "seen": seen, "whole": len(cells) == networks.size(network),
-        "taken": [c for c in cells if c.kind != "free"],
+        "network": network, "map": found, "use": networks.usage(session, network), "seen": servers.seen_names(session, actor, names),
+        "taken": taken[:LISTED], "more": len(taken[LISTED:]), "kind": kind if kind in KINDS else "", "kinds": KINDS,
     }  # fmt: skip
     response = make_response(render_template("networks/_map.html" if is_partial() else "networks/map.html", **shown))
     response.vary.add("HX-Request")

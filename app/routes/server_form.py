@@ -11,7 +11,7 @@ from app.routes.forms import number
 from app.services.overview import Choices
 
 Form = MultiDict[str, str]
-ROW = ("name", "ip", "cores", "memory", "disk")  # what each server of a batch may have for itself
+ROW = ("name", "ip", "node", "vmid", "cores", "memory", "disk")  # what each server of a batch may have for itself
 CREATE_FIELDS = (
     "template", "preset", "cores", "memory_gib", "disk_gib", "disk2_gib", "storage", "name", "count", "node", "network", "ip", "username", "tags",
     "ssh_keys", "description", *(f"row_{part}_{i}" for i in range(server_spec.MAX_BATCH) for part in ROW),
@@ -68,7 +68,26 @@ def again_values(run: Run, choices: Choices, other: str = "") -> dict[str, Any]:
         "description": first["note"],
         "start": first["started"],
         **_place(run, asked, choices, other),
+        **_own(names, asked, str(values["name"])),
     }
+
+
+def _own(names: list[str], asked: list[dict[str, Any] | None], stem: str) -> dict[str, Any]:
+    """Return what servers of a batch had for themselves: names out of the row, and sizes other than the first one's."""
+    if len(names) < 2:
+        return {}
+    usual, first = server_spec.batch_names(stem, len(names)), asked[0]
+    values: dict[str, Any] = {f"row_name_{i}": name for i, name in enumerate(names) if name != usual[i]}
+    for i, row in enumerate(asked):
+        if not row or not first:
+            continue
+        if row["cores"] != first["cores"]:
+            values[f"row_cores_{i}"] = row["cores"]
+        if row["memory_mib"] != first["memory_mib"]:
+            values[f"row_memory_{i}"] = f"{row['memory_mib'] / 1024:g}"
+        if row["disks"][0]["size_gib"] != first["disks"][0]["size_gib"]:
+            values[f"row_disk_{i}"] = row["disks"][0]["size_gib"]
+    return values
 
 
 def like_values(server: Server, name: str, choices: Choices) -> dict[str, Any]:
@@ -145,6 +164,7 @@ def _rows(form: Form) -> list[dict[str, Any]]:
     for i in range(count):
         row = {
             "name": form.get(f"row_name_{i}", "").strip() or usual[i], "ip": form.get(f"row_ip_{i}", "").strip() or None,
+            "node": form.get(f"row_node_{i}") or None, "vmid": number(form.get(f"row_vmid_{i}")),
             "cores": number(form.get(f"row_cores_{i}")), "memory_mib": number(form.get(f"row_memory_{i}"), 1024), "disk_gib": number(form.get(f"row_disk_{i}")),
         }  # fmt: skip
         out.append({key: value for key, value in row.items() if value is not None})

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, make_response, redirect, request, url_for
-from flask_babel import get_locale, gettext, ngettext
+from flask_babel import format_date, get_locale, gettext, ngettext
 from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain import addressing
+from app.domain.image_age import AgeUnit, image_age
 from app.domain.inert import inert
 from app.domain.permissions import Permission
 from app.errors import AppError, Unauthenticated
@@ -189,6 +190,25 @@ def duration(seconds: int) -> str:
     return str(ngettext("%(num)d minute", "%(num)d minutes", max(minutes, 1)))
 
 
+def image_old(at: datetime) -> bool:
+    """True of an image whose servers begin with many updates."""
+    return image_age(at, datetime.now(UTC)).old
+
+
+def image_from(at: datetime) -> str:
+    """Say when an image was made and how old it is."""
+    age = image_age(at, datetime.now(UTC))
+    match age.unit:
+        case AgeUnit.DAY:
+            span = ngettext("%(num)d day", "%(num)d days", age.count)
+        case AgeUnit.MONTH:
+            span = ngettext("%(num)d month", "%(num)d months", age.count)
+        case AgeUnit.YEAR:
+            span = ngettext("%(num)d year", "%(num)d years", age.count)
+    made = format_date(at, "medium")
+    return str(gettext("image from %(day)s, %(span)s old", day=made, span=span) if age.count else gettext("image from %(day)s", day=made))
+
+
 def about(seconds: float) -> str:
     """Say a length of time as one does who does not know it to the second."""
     if seconds < 90:
@@ -251,5 +271,5 @@ def init_app(app: Flask) -> None:
         unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (about, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib, spans):
+    for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib, spans):
         jinja.filters[function.__name__] = function

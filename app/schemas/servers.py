@@ -75,6 +75,8 @@ def _ip(value: str) -> str:
 Number = BeforeValidator(_no_bool)
 Cores = Annotated[int, Number, Field(ge=CORES[0], le=CORES[1])]
 MemoryMib = Annotated[int, Number, Field(ge=MEMORY_MIB[0], le=MEMORY_MIB[1])]
+# As Proxmox has them; the cluster's own range is narrower.
+Vmid = Annotated[int, Number, Field(ge=100, le=999_999_999)]
 SizeGib = Annotated[int, Number, Field(ge=DISK_GIB[0], le=DISK_GIB[1])]
 Name64 = Annotated[str, Field(min_length=1, max_length=128)]
 Device = Annotated[str, Field(min_length=1, max_length=16)]
@@ -100,9 +102,11 @@ class NicWanted(Strict):
 
 
 class ServerRow(Strict):
-    """One server of a batch whose servers differ: what is left out is as for all."""
+    """One server of a batch whose servers differ: what is left out is as for all, a VMID the lowest free one."""
 
     name: str
+    node: Name64 | None = None
+    vmid: Vmid | None = None
     ip: Annotated[str, AfterValidator(_ip)] | None = None
     cores: Cores | None = None
     memory_mib: MemoryMib | None = None

@@ -43,7 +43,7 @@ class FirstStart:
 
 @dataclass(frozen=True)
 class Preview:
-    """`places` are nodes, the chosen ones first; `node` the one asked for; `ips` the addresses servers would get, of `free` in all."""
+    """`places` are nodes, the chosen ones first; `node` the one asked for, for all of them; `ips` the addresses servers would get, of `free` in all."""
 
     count: int = 1
     node: str | None = None
@@ -65,8 +65,9 @@ def preview(session: Session, raw: Mapping[str, Any]) -> Preview:
     survey = placement.survey(seen.wants, seen.stock.rooms, server_checks.source_of(template))
     given = server_rows.addresses(seen.networks, seen.each, {pool.network.id: pool.free for pool in seen.stock.networks.values()})
     first = seen.networks[0][0] if seen.networks else None
+    asked = {want.node for want in seen.wants}
     return Preview(
-        len(seen.each), seen.wants[0].node, survey.nodes, survey.unplaced, first.name if first else "",
+        len(seen.each), asked.pop() if len(asked) == 1 else None, survey.nodes, survey.unplaced, first.name if first else "",
         [ip for ips in given for ip in ips[:1] if ip], networks.usage(session, first).free if first else None,
         waiting.usual(session, RunKind.CREATE, len(seen.each)), _first_start(seen, template, given) if seen.names else None,
     )  # fmt: skip

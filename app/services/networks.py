@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
@@ -51,6 +50,13 @@ def by_name(session: Session, name: str, cluster_id: int | None = None) -> Netwo
     return session.scalars(stmt if cluster_id is None else stmt.where(Network.cluster_id == cluster_id)).first()
 
 
+def has(network: Network, word: str) -> bool:
+    """True when the network has the word in its name, bridge or CIDR, or has the address that the word is."""
+    address, cidr = addressing.parse_ip(word), addressing.parse_cidr(network.cidr)
+    inside = address is not None and cidr is not None and address in cidr
+    return inside or any(word.casefold() in text.casefold() for text in (network.name, network.bridge, network.cidr))
+
+
 def list_page(session: Session, limit: int | None = None, cursor: str | None = None) -> Page[Network]:
     """Return networks by name."""
     size = clamp(limit)
@@ -80,10 +86,10 @@ def address_faults(session: Session, network: Network, ip: str, server_id: int |
         return "ip_malformed"
     if code := _misplaced(network, address):
         return code
-    if int(address) in _gateways(session, network):
+    if int(address) in gateways_on(session, network):
         return "ip_is_gateway"
     holder = session.execute(
-        _reservations(network, Reservation.server_id).where(Reservation.value == str(address))
+        reservations(network, Reservation.server_id).where(Reservation.value == str(address))
     ).first()
     if holder is not None and (server_id is None or holder[0] != server_id):
         return "ip_taken"
@@ -109,8 +115,8 @@ def _misplaced(network: Network, address: IPv4Address) -> str | None:
 
 def faults_of(session: Session, network: Network, ips: Sequence[str]) -> dict[str, str]:
     """Return the codes of what speaks against addresses for new servers, by address; asks as often for many as for one."""
-    gateways = _gateways(session, network)
-    held = set(session.scalars(_reservations(network, Reservation.value).where(Reservation.value.in_(ips))))
+    gateways = gateways_on(session, network)
+    held = set(session.scalars(reservations(network, Reservation.value).where(Reservation.value.in_(ips))))
     guests = _guest_numbers(session, network.cluster_id)
     found: dict[str, str] = {}
     for ip in ips:
@@ -158,52 +164,17 @@ def _usage(network: Network, seen: set[int], held: Sequence[tuple[int, bool]]) -
     return Usage(len(used), len(quarantined), total - len(used) - len(quarantined), total)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One address of a range: `kind` is free, used, guest, reserved, gateway or never; `who` has it."""
-
-    ip: str
-    kind: str
-    who: str = ""
-    until: datetime | None = None
-
-
-MAP_MOST = 1024
-
-
-def address_map(session: Session, network: Network) -> list[Cell]:
-    """Return the addresses of a network's range in order; of a larger one than MAP_MOST only those that are not free."""
-    low, high = int(IPv4Address(network.range_low)), int(IPv4Address(network.range_high))
-    cells = {n: Cell(str(IPv4Address(n)), "never") for n in addressing.reserved(network.cidr, network.gateway) if low <= n <= high}
-    cells |= {n: Cell(str(IPv4Address(n)), "gateway") for n in _gateways(session, network) if low <= n <= high}
-    guests = select(Guest.name, func.jsonb_array_elements_text(Guest.ip_addresses)).where(Guest.cluster_id == network.cluster_id, cast(Guest.ip_addresses, String) != "[]")
-    for name, ip in session.execute(guests):
-        if (address := addressing.parse_ip(ip)) is not None and low <= int(address) <= high:
-            cells[int(address)] = Cell(ip, "guest", name)
-    held = _reservations(network, Reservation.value, Reservation.quarantined_until, Server.name, Server.deleted_at).outerjoin(Server, Server.id == Reservation.server_id)
-    for value, until, name, deleted_at in session.execute(held):
-        if low <= (number := int(IPv4Address(value))) <= high:
-            cells[number] = Cell(value, "reserved" if until else "used", "" if until or deleted_at else name or "", until)
-    if high - low < MAP_MOST:
-        return [cells.get(n) or Cell(str(IPv4Address(n)), "free") for n in range(low, high + 1)]
-    return [cells[n] for n in sorted(cells)]
-
-
-def size(network: Network) -> int:
-    """Return how many addresses a network's range has."""
-    return int(IPv4Address(network.range_high)) - int(IPv4Address(network.range_low)) + 1
-
-
 def free(session: Session, network: Network, count: int = 50) -> list[str]:
     """Return the lowest addresses of the range that nobody has now."""
     low, high = int(IPv4Address(network.range_low)), int(IPv4Address(network.range_high))
     taken = set(addressing.reserved(network.cidr, network.gateway)) | _guest_numbers(session, network.cluster_id)
-    taken |= _gateways(session, network) | _numbers(session.scalars(_reservations(network, Reservation.value)))
+    taken |= gateways_on(session, network) | _numbers(session.scalars(reservations(network, Reservation.value)))
     found = (str(IPv4Address(n)) for n in range(low, high + 1) if n not in taken)
     return list(islice(found, count))
 
 
-def _reservations(network: Network, *columns: Any) -> Any:
+def reservations(network: Network, *columns: Any) -> Any:
+    """Select from the addresses that are given out on the network's wire."""
     return select(*columns).where(
         Reservation.cluster_id == network.cluster_id, Reservation.kind == "ip", Reservation.scope == scope_of(network)
     )
@@ -225,7 +196,7 @@ def _gateways_of(network: Network) -> Any:
     )  # fmt: skip
 
 
-def _gateways(session: Session, network: Network) -> set[int]:
+def gateways_on(session: Session, network: Network) -> set[int]:
     """Gateways of this and every other network on the same wire."""
     return _numbers(session.scalars(_gateways_of(network)))
 

@@ -37,6 +37,7 @@ class NodeChoice:
     cluster_id: int
     name: str
     online: bool
+    cores: int
     free_gib: int
     used_percent: int
 
@@ -69,7 +70,7 @@ def choices(session: Session) -> Choices:
     by_cluster = rooms.rooms_of_clusters(session, ids)
     nodes = [
         NodeChoice(
-            cluster_id, room.name, room.online, max(room.memory_free_mib, 0) // 1024,
+            cluster_id, room.name, room.online, room.cores, max(room.memory_free_mib, 0) // 1024,
             min(100, round(100 * (1 - room.memory_free_mib / room.memory_mib))) if room.memory_mib else 100,
         )
         for cluster_id in ids

@@ -126,8 +126,9 @@ def _asked(draft: _Draft, names: list[str], count: int, hold: bool) -> Asked:
             # Also for servers that name an address: theirs may be among the free ones.
             needed[network] = needed.get(network, 0) + (0 if ip else count)
     return Asked(
-        values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold
-    )
+        values.template if good("template") else None, values.preset if good("preset") else None, names, list(needed.items()), hold,
+        [row.vmid for row in draft.rows if row.vmid],
+    )  # fmt: skip
 
 
 def _names(draft: _Draft) -> list[str]:
@@ -177,14 +178,15 @@ def _preset(draft: _Draft) -> Preset | None:
 
 def _vmids(draft: _Draft, cluster: Cluster, count: int) -> None:
     held = draft.stock.held
-    if held is not None and held.seen < count:
+    draft.found += server_rows.vmid_faults(draft.rows, draft.stock.vmids_taken, cluster)
+    if held is not None and held.seen < count - sum(1 for row in draft.rows if row.vmid):
         draft.bad("count", "vmids_exhausted", low=cluster.vmid_low, high=cluster.vmid_high)
 
 
 def shortage(wanted: Wanted) -> list[FieldError]:
     """Return what this transaction could not get enough of: others have the rest."""
     faults, count = [], len(wanted.names)
-    if wanted.held is not None and len(wanted.held.vmids) < count:
+    if wanted.held is not None and len(wanted.held.vmids) < sum(1 for one in wanted.each if not one.vmid):
         faults.append(FieldError("count", "vmids_exhausted", {"low": wanted.cluster.vmid_low, "high": wanted.cluster.vmid_high}))
     for index, (network, ip) in enumerate(wanted.networks):
         needed = count * sum(1 for n, i in wanted.networks[: index + 1] if n.id == network.id and not i)
@@ -207,7 +209,7 @@ def _sizes(draft: _Draft, template: Template, preset: Preset | None) -> Each:
         disks = [DiskWanted(size_gib=max(preset.disk_gib if preset else 0, template.disk_gib))]
     if draft.good("disks") and disks[0].size_gib < template.disk_gib:
         draft.bad("disks.0.size_gib", "disk_below_template", template=template.name, low=template.disk_gib)
-    return Each(cores, memory, tuple(disks))
+    return Each(cores, memory, tuple(disks), node=(values.node if draft.good("node") else None) or None)
 
 
 def _networks(draft: _Draft, count: int) -> list[tuple[Network, str | None]]:
@@ -264,8 +266,8 @@ def _node(draft: _Draft) -> None:
 
 
 def _wants(draft: _Draft, nics: list[tuple[Network, str | None]], each: list[Each]) -> list[Want]:
-    node, bridges = draft.values.node if draft.good("node") else None, frozenset(n.bridge for n, _ in nics)
-    return [Want(one.cores, one.memory_mib, tuple(WantedDisk(d.size_gib, d.storage) for d in one.disks), node or None, bridges) for one in each]
+    bridges = frozenset(n.bridge for n, _ in nics)
+    return [Want(one.cores, one.memory_mib, tuple(WantedDisk(d.size_gib, d.storage) for d in one.disks), one.node, bridges) for one in each]
 
 
 def _places(draft: _Draft, template: Template, wants: list[Want]) -> list[Choice]:

@@ -9,19 +9,21 @@ from sqlalchemy.orm import Session
 from app.domain import server_spec
 from app.domain.placement import Misfit
 from app.errors import FieldError
-from app.models import Network, Template
+from app.models import Cluster, Network, Template
 from app.schemas.servers import DiskWanted, ServerRow
 from app.services import networks
 
 
 @dataclass(frozen=True)
 class Each:
-    """What one server of a request is to have; `ip` is of the first network, None: the next free one."""
+    """What one server of a request is to have; `ip` is of the first network. None: the next free one, the node that fits best."""
 
     cores: int
     memory_mib: int
     disks: tuple[DiskWanted, ...]
     ip: str | None = None
+    node: str | None = None
+    vmid: int | None = None
 
 
 def name_faults(names: Sequence[str]) -> list[FieldError]:
@@ -41,6 +43,26 @@ def taken_faults(names: Sequence[str], taken: Collection[str], code: str) -> lis
     return [FieldError(f"servers.{index}.name", code, {"name": name}) for index, name in enumerate(names) if name in taken]
 
 
+def vmid_faults(rows: Sequence[ServerRow], taken: Collection[int], cluster: Cluster) -> list[FieldError]:
+    """Return a fault for each row whose VMID it cannot have."""
+    found, seen = [], set[int]()
+    for index, vmid in enumerate(row.vmid for row in rows):
+        if vmid is None:
+            continue
+        outside = not cluster.vmid_low <= vmid <= cluster.vmid_high
+        code = "vmid_outside_range" if outside else "vmid_twice" if vmid in seen else "vmid_in_use" if vmid in taken else None
+        if code:
+            found.append(FieldError(f"servers.{index}.vmid", code, {"vmid": vmid, "low": cluster.vmid_low, "high": cluster.vmid_high}))
+        seen.add(vmid)
+    return found
+
+
+def vmids(each: Sequence[Each], free: Sequence[int]) -> list[int | None]:
+    """Hand out the VMIDs, the lowest first; None where there were too few."""
+    left = iter(sorted(free))
+    return [one.vmid or next(left, None) for one in each]
+
+
 def each(session: Session, rows: Sequence[ServerRow], usual: Each, template: Template, network: Network | None) -> tuple[list[Each], list[FieldError]]:
     """Return what each row comes to, `usual` where it says nothing, and its faults; asks as often for many rows as for one."""
     found: list[FieldError] = []
@@ -57,7 +79,9 @@ def each(session: Session, rows: Sequence[ServerRow], usual: Each, template: Tem
             if code:
                 args = {"ip": row.ip, "network": network.name, "cidr": network.cidr, "low": network.range_low, "high": network.range_high}
                 found.append(FieldError(f"{where}.ip", code, args))
-    return [Each(r.cores or usual.cores, r.memory_mib or usual.memory_mib, _disks(r, usual), r.ip) for r in rows], found
+    return [
+        Each(r.cores or usual.cores, r.memory_mib or usual.memory_mib, _disks(r, usual), r.ip, r.node or usual.node, r.vmid) for r in rows
+    ], found
 
 
 def _disks(row: ServerRow, usual: Each) -> tuple[DiskWanted, ...]:
@@ -71,7 +95,7 @@ def misfit_field(misfit: Misfit, index: int, rows: Sequence[ServerRow]) -> str:
     if index >= len(rows):
         return misfit.field
     row = rows[index]
-    own = {"cores": row.cores, "memory_mib": row.memory_mib, "disks.0.size_gib": row.disk_gib}
+    own = {"node": row.node, "cores": row.cores, "memory_mib": row.memory_mib, "disks.0.size_gib": row.disk_gib}
     return f"servers.{index}.{'disk_gib' if misfit.field.startswith('disks') else misfit.field}" if own.get(misfit.field) else misfit.field
 
 

@@ -25,13 +25,14 @@ SPREAD = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look for. `networks` are (name, how many addresses); without a name it is the cluster's default one."""
+    """What to look for. `networks` are (name, how many addresses); without a name it is the cluster's default one. `vmids` are asked for by number."""
 
     template: str | None
     preset: str | None
     names: Sequence[str]
     networks: Sequence[tuple[str | None, int]]
     hold: bool = False
+    vmids: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Stock:
     networks: dict[str | None, Pool]
     rooms: list[NodeRoom]
     held: Held | None
+    vmids_taken: frozenset[int] = frozenset()  # of those asked for
 
 
 _TEMPLATE = (
@@ -117,6 +119,7 @@ with alone as materialized (
 ), taken_vmid as materialized (
     select r.value::int as vmid from home, reservation r where r.cluster_id = home.id and r.kind = 'vmid' and ($1->>'hold')::bool
     union all select g.vmid from home, guest g where g.cluster_id = home.id and ($1->>'hold')::bool
+    union all select jsonb_array_elements_text($1->'vmids')::int
 ), free_vmid as materialized (
     select n as vmid, case when (select yes from alone) then n else (row_number() over (order by n) - 1) / {SPREAD} + random() end as place
     from home, generate_series(
@@ -135,6 +138,9 @@ select json_build_object(
     'foreign', (select json_agg(g.name) from home, guest g where g.cluster_id = home.id
                 and g.name = any (array(select jsonb_array_elements_text($1->'names')))
                 and not exists (select 1 from server s where s.cluster_id = g.cluster_id and s.vmid = g.vmid and s.deleted_at is null)),
+    'vmids_taken', (select json_agg(v.vmid) from home, (select jsonb_array_elements_text($1->'vmids')::int as vmid) v
+                    where exists (select 1 from reservation r where r.cluster_id = home.id and r.kind = 'vmid' and r.value = v.vmid::text)
+                       or exists (select 1 from guest g where g.cluster_id = home.id and g.vmid = v.vmid)),
     'pools', (select json_agg(json_build_object(
         'asked', pool.asked,
         'network', (select row_to_json(n) from (select {', '.join('pool.' + c for c in _NETWORK.split(', '))}) n),
@@ -165,7 +171,7 @@ select json_build_object(
 def read(session: Session, asked: Asked) -> Stock:
     """Return everything that a request is checked against; one round trip."""
     found = _STOCK.one(session, {
-        "template": asked.template, "preset": asked.preset, "names": asked.names, "count": len(asked.names), "hold": asked.hold,
+        "template": asked.template, "preset": asked.preset, "names": asked.names, "count": len(asked.names), "hold": asked.hold, "vmids": asked.vmids,
         "networks": [{"name": name, "need": need} for name, need in asked.networks],
     })  # fmt: skip
     return Stock(
@@ -178,5 +184,6 @@ def read(session: Session, asked: Asked) -> Stock:
         networks={p["asked"]: Pool(Network(**p["network"]), p["free"], p["seen"]) for p in found["pools"] or ()},
         rooms=placement.rooms_of(found["rooms"]),
         held=Held(**found["held"]) if found["held"] else None,
+        vmids_taken=frozenset(found["vmids_taken"] or ()),
     )
 

@@ -118,8 +118,8 @@ def create(uow: UnitOfWork, actor: Actor, data: ServerCreate | Mapping[str, Any]
 
 def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepted:
     """Write everything about new servers in one statement. Raises Taken: somebody was faster, look again."""
-    nics = _nics(wanted)
-    if len(held.vmids) < len(wanted.names):
+    nics, vmids = _nics(wanted), [vmid for vmid in server_rows.vmids(wanted.each, held.vmids) if vmid]
+    if len(vmids) < len(wanted.names):
         raise Taken
     rows, names = Batch(), wanted.names
     workspace = workspaces.new(held.workspace_id, held.project_id, wanted.cluster, wanted.request.name or names[0])
@@ -129,7 +129,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
     runs.begin(rows, run, actor.username)
     servers = [
         _row(wanted, index, vmid, nics[index], run, actor.user_id, workspaces.marker(held.installation, workspace.id, name))
-        for index, (name, vmid) in enumerate(zip(names, sorted(held.vmids), strict=True))
+        for index, (name, vmid) in enumerate(zip(names, vmids, strict=True))
     ]
     for server, server_id in zip(servers, held.server_ids, strict=True):
         server.id = server_id

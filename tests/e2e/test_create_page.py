@@ -32,12 +32,40 @@ def test_place_address_and_first_start_are_told_and_follow_the_form(open_browser
 def test_a_slider_moves_its_number_and_a_number_the_slider(open_browser: NewContext) -> None:
     page = open_browser().new_page()
     opened(page)
-    slider = page.locator("[data-slides=cores]")
-    page.get_by_label("CPU cores", exact=True).fill("6")
-    expect(slider).to_have_value("6")
-    slider.fill("9")
-    expect(page.get_by_label("CPU cores", exact=True)).to_have_value("9")
-    expect(page.locator("#s-total")).to_contain_text("9 cores")
+    cores, slider = page.get_by_label("CPU cores", exact=True), page.get_by_role("slider", name="CPU cores, slider")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(cores).to_have_value("1")
+    for more in ("2", "3", "4", "6"):
+        page.keyboard.press("ArrowRight")
+        expect(cores).to_have_value(more)
+    expect(page.locator("#s-total")).to_contain_text("6 cores")
+    expect(slider).to_have_attribute("aria-valuetext", "6 cores")
+    cores.fill("5")
+    expect(slider).to_have_attribute("aria-valuetext", "5 cores")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(cores).to_have_value("6")
+    # It ends at what the largest node has free, and begins at what the template needs.
+    memory = page.get_by_role("slider", name="Memory, slider")
+    memory.focus()
+    page.keyboard.press("End")
+    free = re.findall(r"(\d+) GiB memory free", page.locator(".nodes").inner_text())
+    expect(page.get_by_label("Memory", exact=True)).to_have_value(max(free, key=int))
+    disk = page.get_by_role("slider", name="Disk, slider")
+    disk.focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_label("Disk", exact=True)).to_have_value("8")
+
+
+def test_a_template_tells_where_it_can_go_and_how_old_its_image_is(open_browser: NewContext) -> None:
+    page = open_browser().new_page()
+    opened(page)
+    card = page.locator("#fld-template .pick").filter(has_text="rocky-9")
+    expect(card).to_contain_text("7 months old")
+    expect(card.locator(".old")).to_have_count(1)
+    expect(page.locator("#fld-template .pick").filter(has_text="ubuntu-24.04").locator(".old")).to_have_count(0)
+    expect(page.locator("#fld-template .pick").first).to_contain_text("onto")
 
 
 def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewContext, api: Api, stack: Stack) -> None:
@@ -45,10 +73,16 @@ def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewCon
     opened(page)
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How many").fill("2")
-    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_text("Names, places and sizes one by one").click()
     page.get_by_label("Name 2", exact=True).fill(f"{name}-big")
     page.get_by_label("CPU cores 2", exact=True).fill("2")
     page.get_by_label("Disk 2", exact=True).fill("30")
+    page.get_by_label("VMID 2", exact=True).fill("99")
+    expect(page.locator("#msg-row_vmid_1")).to_have_class("msg err")
+    vmid = next(v for v in range(7000, 8999) if v not in stack.vms())
+    page.get_by_label("VMID 2", exact=True).fill(str(vmid))
+    expect(page.locator("#msg-row_vmid_1")).not_to_have_class("msg err")
+    page.get_by_label("Node 2", exact=True).select_option("pve3")
     expect(page.locator("#s-total")).to_contain_text("3 cores · 4 GiB · 50 GiB disk")
     expect(page.locator("#s-name")).to_have_text(f"{name}-1 … {name}-big")
     page.get_by_label("IP address 2", exact=True).fill("10.99.0.1")
@@ -67,7 +101,8 @@ def test_two_servers_that_differ_are_made_as_the_table_says(open_browser: NewCon
     assert small["cores"] == 1
     assert [s["disks"][0]["size_gib"] for s in (small, big)] == [20, 30]
     # And so it is in the cluster.
-    vm = stack.vms()[big["vmid"]]["config"]
+    assert (big["vmid"], big["node"]) == (vmid, "pve3")
+    vm = stack.vms()[vmid]["config"]
     assert (vm["name"], int(vm["cores"])) == (f"{name}-big", 2) and "ip=10.20.0.201/22" in vm["ipconfig0"] and "size=30G" in vm["scsi0"]
 
 
@@ -79,7 +114,7 @@ def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open
     opened(page)
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How many").fill("2")
-    page.get_by_text("Names, addresses and sizes one by one").click()
+    page.get_by_text("Names, places and sizes one by one").click()
     page.get_by_label("Name 1", exact=True).fill("first-one")
 
     def there() -> None:
@@ -99,6 +134,23 @@ def test_what_was_filled_in_survives_reload_going_away_and_an_expired_login(open
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/servers/new")
     there()
+
+
+def test_what_was_refused_is_still_there_after_looking_elsewhere(open_browser: NewContext, api: Api) -> None:
+    page, [name] = open_browser().new_page(), api.made(fresh("other"))
+    opened(page)
+    page.get_by_label("Name", exact=True).fill("Not A Name")
+    page.get_by_label("How many").fill("2")
+    page.get_by_text("Names, places and sizes one by one").click()
+    page.get_by_label("IP address 2", exact=True).fill("1.2.3")
+    page.locator("#go").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    expect(page.locator("#msg-row_ip_1")).to_contain_text("is not an IPv4 address")
+    page.goto(f"/servers/new?like={name}")
+    expect(page.get_by_label("How many")).to_have_value("1")
+    page.goto("/servers/new")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Not A Name")
+    expect(page.get_by_label("IP address 2", exact=True)).to_have_value("1.2.3")
 
 
 def test_two_servers_are_made_by_keyboard_alone(open_browser: NewContext, api: Api) -> None:
@@ -124,6 +176,8 @@ def test_two_servers_are_made_by_keyboard_alone(open_browser: NewContext, api: A
             page.keyboard.type(f"{name}-own")
         if focused == "go":
             break
+    # Numbers and the sliders below them, one after the other.
+    assert seen.count("INPUT") == 3
     order = [f for f in seen if f in ("preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go")]
     assert order == ["preset", "cores", "memory_gib", "disk_gib", "name", "count", "row_name_1", "node", "network", "ip_mode", "username", "tags", "go"]
     page.keyboard.press("Enter")

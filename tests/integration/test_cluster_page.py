@@ -98,9 +98,54 @@ def test_every_address_is_on_the_map_with_who_has_it(operator: Client, olga: Use
     assert hers.count('<a class="cell m-used"') == 1 and "somebody else" in hers and ">web<" not in hers
 
 
-def test_a_large_network_is_told_in_a_table_only(operator: Client) -> None:
+def test_a_large_network_is_drawn_in_blocks_that_open(operator: Client, olga: User) -> None:
     net = rows.network()
+    rows.workspace(olga, "web")
     with unit_of_work() as uow:
         uow.session.execute(update(Network).values(cidr="10.0.0.0/8", range_low="10.0.0.10", range_high="10.200.0.0", gateway="10.0.0.20"))
+    given(net, "web", "10.3.4.5")
     page = operator.get(f"/networks/{net.id}/map").text
-    assert "Too many to draw" in page and "10.0.0.20" in page and "ipmap" not in page
+    blocks = re.findall(r'<a class="cell m-b(\d)" href="([^"]+)" title="([^"]+)"', page)
+    assert len(blocks) == 201 and [b[2].partition(" ")[0] for b in blocks if b[0] != "0"] == ["10.0.0.10", "10.3.0.0"]
+    assert "10.0.0.20" in page and "10.3.4.5" in page
+    inner = operator.get(unescape(blocks[3][1])).text
+    smaller = re.findall(r'<a class="cell m-b1" href="([^"]+)"', inner)
+    assert len(smaller) == 1 and "10.3.0.0 – 10.3.255.255" in inner and "10.0.0.20" not in inner
+    cells = operator.get(unescape(smaller[0])).text
+    assert cells.count('class="cell m-free" title') == 255 and '<a class="cell m-used" href="/servers/web"' in cells
+    assert "The whole network" in cells and "10.3.4.0 – 10.3.4.255" in cells
+
+
+def test_bounds_that_are_none_are_passed_over(operator: Client) -> None:
+    net = rows.network()
+    whole = operator.get(f"/networks/{net.id}/map").text.count("m-free")
+    for query in ("first=x&last=y", "first=10.9.0.90&last=10.9.0.20", "first=1.2.3.4&last=255.255.255.255", "kind=nonsense"):
+        assert operator.get(f"/networks/{net.id}/map?{query}").text.count("m-free") == whole
+
+
+def test_what_is_not_free_is_filtered_by_kind(operator: Client, olga: User) -> None:
+    net = rows.network()
+    rows.workspace(olga, "web")
+    given(net, "web", "10.9.0.10")
+    given(net, "web", "10.9.0.12", resting=True)
+
+    def listed(kind: str) -> list[str]:
+        return re.findall(r'<th scope="row" class="num">([^<]+)', operator.get(f"/networks/{net.id}/map?kind={kind}").text)
+
+    assert listed("used") == ["10.9.0.10"] and listed("reserved") == ["10.9.0.12"]
+    assert {"10.9.0.10", "10.9.0.12"} <= set(listed(""))
+    assert "None of this kind" in operator.get(f"/networks/{net.id}/map?kind=guest").text
+
+
+def test_networks_are_found_by_name_bridge_and_an_address_in_them(operator: Client) -> None:
+    net = rows.network()
+    with unit_of_work() as uow:
+        uow.session.add(Network(cluster_id=net.cluster_id, name="backup", bridge="vmbr7", cidr="10.77.0.0/24", range_low="10.77.0.10", range_high="10.77.0.20"))
+
+    def shown(query: str) -> set[str]:
+        return set(re.findall(r'(?:<b class="w6">|href="/networks/\d+">)([^<]+)', operator.get(f"/networks?{query}").text))
+
+    assert shown("") == {net.name, "backup"} == shown("cluster=") == shown(f"cluster={net.cluster_id}")
+    assert shown("q=10.77.0.200") == shown("q=BACK") == shown("q=vmbr7") == {"backup"}
+    assert shown("cluster=999999") == set()
+    assert "No network fits" in operator.get("/networks?q=nothing").text

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.domain.server_status import ServerStatus
-from app.models import Guest, Network, Node, Reservation, Server, Template, User, Workspace
+from app.models import Cluster, Guest, Network, Node, Reservation, Run, Server, Template, User, Workspace
 from app.services import servers
 from app.services.create_preview import fingerprint
 from app.services.uow import unit_of_work
@@ -178,6 +178,67 @@ def test_what_is_wrong_with_one_server_is_told_at_its_row(client: Client) -> Non
     }  # fmt: skip
     twice = create(client, servers=[{"name": "same"}, {"name": "same"}]).json["errors"][0]
     assert "same" in twice["message"] and twice["field"] == "servers.1.name"
+
+
+def test_each_server_of_a_batch_may_have_its_own_node_and_vmid(client: Client) -> None:
+    assert create(client, name="first").status_code == 202
+    low = made()["first"].vmid
+    answer = create(client, servers=[{"name": "a"}, {"name": "b", "node": "pve1", "vmid": low + 1}, {"name": "c", "node": "pve1"}, {"name": "d", "vmid": low + 40}])
+    assert answer.status_code == 202, answer.json
+    servers_now = made()
+    assert {n: servers_now[n].vmid - low for n in "abcd"} == {"a": 2, "b": 1, "c": 3, "d": 40}
+    assert servers_now["b"].node_name == servers_now["c"].node_name == "pve1"
+    with unit_of_work() as uow:
+        held = {r.value for r in uow.session.scalars(select(Reservation).where(Reservation.kind == "vmid"))}
+    assert held == {str(s.vmid) for s in servers_now.values()}
+
+
+def made() -> dict[str, Server]:
+    with unit_of_work() as uow:
+        return {s.name: s for s in uow.session.scalars(select(Server))}
+
+
+def test_a_vmid_that_a_server_cannot_have_is_told_at_its_row(client: Client) -> None:
+    create(client, name="first")
+    with unit_of_work() as uow:
+        guest = uow.session.scalars(select(Guest.vmid).order_by(Guest.vmid)).first()
+        uow.session.execute(update(Cluster).values(vmid_low=100, vmid_high=200000))
+    free = max(s.vmid for s in made().values()) + 7
+    own = [{"name": n, "vmid": v} for n, v in (("a", made()["first"].vmid), ("b", guest), ("c", free), ("d", free), ("e", 200001), ("f", free + 1))]
+    found = create(client, servers=own).json["errors"]
+    assert {e["field"]: e["code"] for e in found} == {
+        "servers.0.vmid": "vmid_in_use", "servers.1.vmid": "vmid_in_use", "servers.3.vmid": "vmid_twice", "servers.4.vmid": "vmid_outside_range"
+    }  # fmt: skip
+    assert create(client, servers=[{"name": "x", "vmid": True}]).json["errors"][0]["field"] == "servers.0.vmid"
+    assert create(client, servers=[{"name": "y", "node": "nowhere"}, {"name": "z", "node": "pve1", "cores": 500}]).json["errors"][0]["field"] == "servers.0.node"
+    assert set(made()) == {"first"}
+
+
+def test_a_vmid_is_given_out_once(client: Client) -> None:
+    wanted = {"name": "one", "servers": [{"name": "one", "vmid": 90555}]}
+    with unit_of_work() as uow:
+        uow.session.execute(update(Cluster).values(vmid_low=90000, vmid_high=91000))
+    assert create(client, **wanted).status_code == 202
+    again = create(client, name="two", servers=[{"name": "two", "vmid": 90555}])
+    assert again.status_code == 422 and again.json["errors"][0]["code"] == "vmid_in_use"
+    # And the numbers given out by themselves pass over it.
+    with unit_of_work() as uow:
+        uow.session.execute(update(Cluster).values(vmid_low=90555, vmid_high=90556))
+    assert create(client, name="three").status_code == 202 and made()["three"].vmid == 90556
+    assert create(client, name="four").json["errors"][0]["code"] == "vmids_exhausted"
+
+
+def test_asking_once_more_brings_back_what_each_server_had(client: Client, dora: User) -> None:
+    assert create(client, servers=[{"name": "alpha"}, {"name": "farm-2", "cores": 4, "memory_mib": 2048}]).status_code == 202
+    with unit_of_work() as uow:
+        run = uow.session.scalars(select(Run)).one()
+        row = {"cores": 1, "memory_mib": 1024, "disks": [{"size_gib": 10, "datastore": "local-lvm"}], "username": "ubuntu", "ssh_keys": [], "tags": [],
+               "note": "", "started": True, "nics": [], "node": "pve1"}  # fmt: skip
+        run.inputs = {"defaults": {}, "servers": {"alpha": row, "farm-2": row | {"cores": 4, "memory_mib": 2048}}}
+        run_id = run.id
+    page = client.get(f"/servers/new?again={run_id}").text
+    values = dict(re.findall(r'name="(row_[a-z]+_\d)" type="\w+" value="([^"]+)"', page))
+    assert values == {"row_name_0": "alpha", "row_name_1": "farm-2", "row_cores_1": "4", "row_memory_1": "2"}
 
 
 def test_a_batch_of_own_addresses_asks_the_database_as_often_as_a_small_one(client: Client) -> None:

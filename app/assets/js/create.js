@@ -7,20 +7,29 @@ const each = $('#each');
 const rows = $('#each-rows');
 const chosen = name => $(`[name=${name}]:checked`, form);
 
+const own = (row, part) => $(`[name^=row_${part}_]`, row);
+
 function names(name) {
-  const of = row => ($('input', row).value || $('input', row).placeholder).trim() || say('not_set');
+  const of = row => (own(row, 'name').value || own(row, 'name').placeholder).trim() || say('not_set');
   if (rows.children.length) return `${of(rows.firstElementChild)} … ${of(rows.lastElementChild)}`;
   return name || say('not_set');
 }
 
 const cores = n => say(n === 1 ? 'core_one' : 'core_many', { n });
 
+// What the template needs is the least there can be.
+function bounds() {
+  const template = chosen('template');
+  if (!template) return;
+  field('disk_gib').min = template.dataset.disk;
+  field('memory_gib').min = Number(template.dataset.minMemory) / 1024;
+}
+
 function applyTemplate() {
   const template = chosen('template');
   if (!template) return;
   const min = Number(template.dataset.disk);
-  field('disk_gib').min = min;
-  field('memory_gib').min = Number(template.dataset.minMemory) / 1024;
+  bounds();
   if (!chosen('preset')?.dataset.cores && !form.dataset.typed) {
     field('cores').value = template.dataset.cores;
     field('memory_gib').value = Number(template.dataset.memory) / 1024;
@@ -43,25 +52,25 @@ function applyPreset() {
 }
 
 // Networks belong to the template's cluster, and so do nodes.
-function applyCluster() {
+function applyCluster(within = form) {
   const cluster = chosen('template')?.dataset.cluster;
   if (!cluster) return;
-  for (const pick of $$('[data-in-cluster]', form)) {
+  for (const pick of $$('[data-in-cluster]', within)) {
     const fits = pick.dataset.inCluster === cluster;
     pick.hidden = !fits;
     if (pick.tagName === 'OPTION') pick.disabled = !fits;
     else if (!fits && $('input:checked', pick)) $('[name=node][value=""]', form).checked = true;
   }
   const network = field('network');
-  if (field('storage').selectedOptions[0]?.disabled) field('storage').value = '';
+  for (const select of [field('storage'), ...$$('select', rows)]) if (select.selectedOptions[0]?.disabled) select.value = '';
   if (network?.selectedOptions[0]?.disabled) network.value = [...network.options].find(o => !o.disabled)?.value ?? '';
 }
 
 // What all servers have of a figure: a row's own, or else that of the form.
-function together(name, column, count) {
+function together(name, part, count) {
   const usual = Number(field(name).value) || 0;
   let sum = 0;
-  for (let i = 0; i < count; i++) sum += Number(rows.children[i] && $$('input', rows.children[i])[column].value) || usual;
+  for (let i = 0; i < count; i++) sum += Number(rows.children[i] && own(rows.children[i], part).value) || usual;
   return sum;
 }
 
@@ -74,11 +83,12 @@ function summary() {
   $('#s-template').textContent = chosen('template')?.dataset.label ?? say('not_set');
   $('#s-size').textContent = say('size', { c: cores(Number(field('cores').value)), m: field('memory_gib').value, d: disks });
   $('#s-node').textContent = chosen('node')?.dataset.label ?? '';
-  $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : chosen('ip_mode')?.dataset.label;
+  $('#s-ip').textContent = chosen('ip_mode')?.value === 'fixed' ? field('ip').value || say('not_set') : count > 1 ? say('next_addresses', { n: count }) : chosen('ip_mode')?.dataset.label;
+  $('#s-count').textContent = say(count === 1 ? 'together' : 'server_many', { n: count });
   $('#s-total').textContent = say('size', {
-    c: cores(together('cores', 2, count)),
-    m: together('memory_gib', 3, count),
-    d: together('disk_gib', 4, count) + count * (Number(field('disk2_gib').value) || 0),
+    c: cores(together('cores', 'cores', count)),
+    m: together('memory_gib', 'memory', count),
+    d: together('disk_gib', 'disk', count) + count * (Number(field('disk2_gib').value) || 0),
   });
   const confirm = field('confirm_plan').checked;
   $('#s-note').textContent = say(confirm ? 'note_confirm' : 'note_auto');
@@ -87,19 +97,39 @@ function summary() {
   slide();
 }
 
-// A slider moves its number, and the number the slider; the number is what counts.
+// A slider moves its number, and the number the slider; the number is what counts. Its stops lie closer where sizes are
+// small, from what the template needs to what the largest node or storage has free.
 const sliders = $$('[data-slides]', form);
+const STOPS = [0.5, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 4096];
+const PLACES = { cores: ['node', 'cores'], memory_gib: ['node', 'free'], disk_gib: ['storage', 'free'] };
+
+function most(name) {
+  const [place, figure] = PLACES[name];
+  const cluster = chosen('template')?.dataset.cluster;
+  const all = place === 'node' ? $$('[name=node][data-free]:not(:disabled)', form).filter(n => n.closest('.pick').dataset.inCluster === cluster) : $$('option[data-free]:not(:disabled)', field(place));
+  const one = place === 'node' ? all.filter(n => n.checked) : all.filter(n => n.selected);
+  return Math.max(0, ...(one.length ? one : all).map(n => Number(n.dataset[figure])));
+}
+
 function slide() {
   for (const slider of sliders) {
     const number = field(slider.dataset.slides);
-    if (number.value) slider.value = number.value;
+    const low = Math.max(Number(number.min) || 1, slider.dataset.slides === 'memory_gib' ? 0.5 : 1);
+    const high = Math.max(most(slider.dataset.slides), low);
+    const stops = [low, ...STOPS.filter(s => s > low && s < high), ...(high > low ? [high] : [])];
+    slider.stops = stops;
+    slider.max = stops.length - 1;
+    slider.disabled = stops.length < 2;
+    const value = Number(number.value) || low;
+    slider.value = stops.findLastIndex(s => s <= Math.max(value, low));
+    slider.setAttribute('aria-valuetext', `${number.value} ${$('span', number.parentElement).textContent}`);
   }
 }
 for (const slider of sliders) {
   slider.addEventListener('input', e => {
     e.stopPropagation();
     const number = field(slider.dataset.slides);
-    number.value = slider.value;
+    number.value = slider.stops[slider.value];
     number.dispatchEvent(new Event('input', { bubbles: true }));
   });
 }
@@ -115,16 +145,16 @@ function rowsOf(count) {
       for (const at of ['id', 'name', 'aria-describedby']) if (node.hasAttribute(at)) node.setAttribute(at, node.getAttribute(at).replace('__i__', i));
     }
     $('td', row).textContent = i + 1;
-    for (const input of $$('input', row)) input.setAttribute('aria-label', `${input.getAttribute('aria-label')} ${i + 1}`);
+    for (const input of $$('input,select', row)) input.setAttribute('aria-label', `${input.getAttribute('aria-label')} ${i + 1}`);
+    applyCluster(row);
     rows.append(row);
   }
   const name = field('name').value.trim();
   for (const [i, row] of [...rows.children].entries()) {
-    const [first, , c, m, d] = $$('input', row);
-    first.placeholder = name ? `${name}-${i + 1}` : '';
-    c.placeholder = field('cores').value;
-    m.placeholder = field('memory_gib').value;
-    d.placeholder = field('disk_gib').value;
+    own(row, 'name').placeholder = name ? `${name}-${i + 1}` : '';
+    own(row, 'cores').placeholder = field('cores').value;
+    own(row, 'memory').placeholder = field('memory_gib').value;
+    own(row, 'disk').placeholder = field('disk_gib').value;
   }
 }
 
@@ -154,9 +184,13 @@ form.addEventListener('input', e => {
 });
 
 applyCluster();
+bounds();
 summary();
+// In a list that scrolls, what is chosen is in sight.
+const list = $('.cards.many', form);
+if (list) list.scrollTop = (chosen('template')?.closest('.pick').offsetTop ?? 0) - list.offsetTop - 8;
 // Rows that were not there when the draft was written back.
 const saved = JSON.parse(form.dataset.kept ?? '{}');
-for (const input of $$('input', rows)) if (saved[input.name]) input.value = saved[input.name];
-if ($$('input', rows).some(input => input.value)) each.open = true;
+for (const input of $$('input,select', rows)) if (saved[input.name]) input.value = saved[input.name];
+if ($$('input,select', rows).some(input => input.value)) each.open = true;
 summary();

@@ -36,6 +36,8 @@ try {
     sessionStorage.removeItem(SENT);
   }
   for (const form of $$('form[data-draft]')) {
+    // Sent and not taken: what was filled in is still to be kept.
+    if (form.dataset.draft === 'answered') sessionStorage.removeItem(SENT);
     const saved = sessionStorage.getItem(key(here));
     // An answer with faults already carries the input.
     if (saved && form.dataset.draft !== 'answered') {
