@@ -81,9 +81,8 @@ def index() -> Response:
     if is_partial():
         html = render_template("servers/_table.html", **shown)
     else:
-        html = render_template(
-            "servers/index.html", **shown, choices=server_lists.choices(session, actor), group_words=GROUPS, views=saved_views.of(session, actor)
-        )
+        facets = server_lists.facets(session, actor)
+        html = render_template("servers/index.html", **shown, choices=facets, group_words=GROUPS, views=saved_views.of(session, actor))
     response = make_response(html)
     response.vary.add("HX-Request")
     if args.getlist("col"):

@@ -8,12 +8,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
+from app.adapters.redis_client import cache
+from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.models import Server, User, Workspace
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services import templates
 from app.services.actor import Actor
 from app.services.servers import visible
+
+FACETS_TTL_S = 5.0
 
 
 class Sort(StrEnum):
@@ -56,7 +60,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Facets:
     """What the filters offer: what the reader's servers have."""
 
     nodes: Sequence[str]
@@ -102,15 +106,20 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
     return {status.value: n for status, n in session.execute(query)}
 
 
-def choices(session: Session, actor: Actor) -> Choices:
-    """Return what the filters offer this reader."""
+def facets(session: Session, actor: Actor) -> Facets:
+    """Return what the reader's servers have in common; a few seconds old."""
+    scope = "all" if actor.can(Permission.VIEW_ALL) else f"user:{actor.user_id}"
+    return Facets(**cache.get_or_compute(f"facets:{scope}", FACETS_TTL_S, lambda: _facets(session, actor)).value)
+
+
+def _facets(session: Session, actor: Actor) -> dict[str, list[str]]:
     # One walk over the servers: they are many, what they have in common is little.
     found = session.execute(visible(select(Server.node_name, Server.template_name, Server.tags, Server.owner_id), actor).distinct()).all()
     owners = session.scalars(select(User.username).where(User.id.in_({row.owner_id for row in found})).order_by(User.username))
-    return Choices(
-        sorted({row.node_name for row in found}), sorted({tag for row in found for tag in row.tags}), list(owners),
-        sorted({row.template_name for row in found}),
-    )  # fmt: skip
+    return {
+        "nodes": sorted({row.node_name for row in found}), "tags": sorted({tag for row in found for tag in row.tags}), "owners": list(owners),
+        "templates": sorted({row.template_name for row in found}),
+    }  # fmt: skip
 
 
 def group_of(server: Server, group: Group | None) -> str:

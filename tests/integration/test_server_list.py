@@ -86,9 +86,9 @@ def test_filters_narrow_it_together(dora: User, wanted: dict[str, Any], names: l
 @pytest.mark.usefixtures("servers")
 def test_filters_offer_what_ones_own_servers_have(dora: User, make_user: Make) -> None:
     with unit_of_work() as uow:
-        mine = server_lists.choices(uow.session, Actor.of(dora))
-        everything = server_lists.choices(uow.session, Actor.of(make_user("viewer")))
-        nothing = server_lists.choices(uow.session, Actor.of(make_user("developer")))
+        mine = server_lists.facets(uow.session, Actor.of(dora))
+        everything = server_lists.facets(uow.session, Actor.of(make_user("viewer")))
+        nothing = server_lists.facets(uow.session, Actor.of(make_user("developer")))
     assert (mine.nodes, mine.tags, mine.owners, mine.templates) == (["pve1", "pve2", "pve3"], ["prod", "web"], ["dora"], ["debian-12", "rocky-9"])
     assert everything.owners == ["dora", "egon"] and "his-own" in everything.tags
     assert (nothing.nodes, nothing.tags) == ([], [])

@@ -1,0 +1,91 @@
+"""What is worth keeping for a moment: values under a key for some seconds, computed once for all who ask together."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import redis
+from redis.exceptions import LockError
+
+from app.streaming import events
+
+# Longer than a computation takes; whoever computes and dies is waited for no longer than the others have patience.
+LOCK_S = 10.0
+PATIENCE_S = 1.0
+BREAK_S = 2.0
+
+
+class Source(StrEnum):
+    REDIS = "redis"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A JSON value and where it came from."""
+
+    value: Any
+    source: Source
+
+
+class RedisClient:
+    """Never the truth: everything in it can be computed again, and without Redis it is, each time."""
+
+    def __init__(self, client: "Callable[[], redis.Redis]" = events.client) -> None:
+        self._client = client
+        self._down_until = 0.0
+
+    def get(self, key: str) -> Any | None:
+        """Return the JSON value of a key; None when there is none, when it cannot be read, or without Redis."""
+        try:
+            text = self._ask(lambda client: client.get(key))
+            return None if text is None else json.loads(text)
+        except (redis.RedisError, ValueError):
+            return None
+
+    def set(self, key: str, value: Any, ttl: float) -> bool:
+        """Keep a JSON value for so many seconds; False when Redis did not take it."""
+        try:
+            self._ask(lambda client: client.set(key, json.dumps(value, separators=(",", ":")), px=max(1, round(ttl * 1000))))
+        except redis.RedisError:
+            return False
+        return True
+
+    def get_or_compute(self, key: str, ttl: float, compute: Callable[[], Any]) -> Found:
+        """Return the value of a key, else compute it: one of those who ask at the same time, the others wait for it a moment."""
+        if (value := self.get(key)) is not None:
+            return Found(value, Source.REDIS)
+        try:
+            lock = self._ask(lambda client: client.lock(f"{key}:lock", timeout=LOCK_S, sleep=0.02, blocking_timeout=PATIENCE_S))
+            held = self._ask(lambda _: lock.acquire())
+        except redis.RedisError:
+            return Found(compute(), Source.POSTGRESQL)
+        try:
+            # Whoever held it before has most likely left the value.
+            if (value := self.get(key)) is not None:
+                return Found(value, Source.REDIS)
+            value = compute()
+            self.set(key, value, ttl)
+            return Found(value, Source.POSTGRESQL)
+        finally:
+            if held:
+                try:
+                    self._ask(lambda _: lock.release())
+                except (redis.RedisError, LockError):
+                    pass  # it ran out, or goes by itself
+
+    def _ask(self, question: "Callable[[redis.Redis], Any]") -> Any:
+        """Ask Redis, unless it did not answer a moment ago: nobody waits for it twice."""
+        if time.monotonic() < self._down_until:
+            raise redis.ConnectionError("not asked again yet")
+        try:
+            return question(self._client())
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._down_until = time.monotonic() + BREAK_S
+            raise
+
+
+cache = RedisClient()
