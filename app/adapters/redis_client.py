@@ -1,5 +1,6 @@
 """What is worth keeping for a moment: values under a key for some seconds, computed once for all who ask together."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -54,6 +55,11 @@ class RedisClient:
             return False
         return True
 
+    def forget(self, *keys: str) -> None:
+        """Forget these keys before their time, best effort."""
+        with contextlib.suppress(redis.RedisError):
+            self._ask(lambda client: client.delete(*keys))
+
     def get_or_compute(self, key: str, ttl: float, compute: Callable[[], Any]) -> Found:
         """Return the value of a key, else compute it: one of those who ask at the same time, the others wait for it a moment."""
         if (value := self.get(key)) is not None:
@@ -72,10 +78,9 @@ class RedisClient:
             return Found(value, Source.POSTGRESQL)
         finally:
             if held:
-                try:
+                # When it ran out meanwhile it is somebody else's.
+                with contextlib.suppress(redis.RedisError, LockError):
                     self._ask(lambda _: lock.release())
-                except (redis.RedisError, LockError):
-                    pass  # it ran out, or goes by itself
 
     def _ask(self, question: "Callable[[redis.Redis], Any]") -> Any:
         """Ask Redis, unless it did not answer a moment ago: nobody waits for it twice."""

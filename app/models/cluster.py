@@ -32,6 +32,11 @@ class Cluster(Versioned, Base):
     created_at: Mapped[created]
 
     @property
+    def away(self) -> bool:
+        """It did not answer when it was asked last: what is known of it is what it said before."""
+        return self.status not in ("unknown", "online")
+
+    @property
     def uses_token(self) -> bool:
         return "!" in self.auth_id
 

@@ -81,8 +81,8 @@ def index() -> Response:
     if is_partial():
         html = render_template("servers/_table.html", **shown)
     else:
-        facets = server_lists.facets(session, actor)
-        html = render_template("servers/index.html", **shown, choices=facets, group_words=GROUPS, views=saved_views.of(session, actor))
+        offered = server_lists.offered(session, actor)
+        html = render_template("servers/index.html", **shown, choices=offered, group_words=GROUPS, views=saved_views.of(session, actor))
     response = make_response(html)
     response.vary.add("HX-Request")
     if args.getlist("col"):

@@ -101,7 +101,7 @@ def _each(form: dict[str, Any]) -> int:
 
 def _problems(choices: overview.Choices) -> list[str]:
     """What would make the run fail whatever is filled in: said before anybody fills it in."""
-    found = [text_of(c.status, c.status_args) for c in choices.troubled]
+    found = [f"{c.name}: {text_of(c.status, c.status_args)}" for c in choices.troubled]
     missing = terraform.fault()
     return [*found, " ".join([text_of(missing.code), hint_of(missing.code)])] if missing else found
 

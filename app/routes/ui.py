@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from babel.dates import format_timedelta
 from flask import Blueprint, Flask, Response, make_response, redirect, request, url_for
 from flask_babel import format_date, get_locale, gettext, ngettext
 from flask_login import current_user
@@ -236,6 +237,21 @@ def lapse(time: timedelta) -> str:
     return f"{hours}:{minutes % 60:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"
 
 
+def ago(at: datetime) -> str:
+    """Return how long ago that was, as scripts then keep it up to date (times.js)."""
+    passed = (datetime.now(UTC) - at).total_seconds()
+    if abs(passed) < 45:
+        return str(gettext("now"))
+    return format_timedelta(timedelta(seconds=-passed), "minute", 1, add_direction=True, format="short", locale=get_locale())
+
+
+def timer(begun: datetime, ended: datetime | None = None) -> str:
+    """Return how long something took or takes: 0:07, 2:04:10; as scripts then keep it up to date."""
+    seconds = max(0, round(((ended or datetime.now(UTC)) - begun).total_seconds()))
+    minutes, hours = seconds // 60, seconds // 3600
+    return f"{hours}:{minutes % 60:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+
+
 def address(server: Server) -> str:
     """Return the address people use: the first one reported, else the one given out."""
     given = [str(nic.get("ip") or "") for nic in server.nics]
@@ -271,5 +287,5 @@ def init_app(app: Flask) -> None:
         unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, address, disk_gib, spans):
+    for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, ago, timer, address, disk_gib, spans):
         jinja.filters[function.__name__] = function

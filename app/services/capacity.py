@@ -54,6 +54,8 @@ class Room:
     cluster: str
     nodes: list[NodeRoom]
     storages: list[StorageRoom]
+    seen_at: datetime | None = None  # of a cluster that does not answer now: when it did
+    away: bool = False
 
 
 def now(session: Session) -> list[Room]:
@@ -65,7 +67,7 @@ def now(session: Session) -> list[Room]:
         memory, cores = given.get((n.cluster_id, n.name), (0, 0))
         nodes[n.cluster_id].append(NodeRoom(n.name, n.online, n.memory_mib, n.memory_used_mib, memory, n.cores, cores))
     storages = _storages(session)
-    return [Room(c.name, nodes[c.id], storages[c.id]) for c in session.scalars(select(Cluster).where(Cluster.enabled).order_by(Cluster.name))]
+    return [Room(c.name, nodes[c.id], storages[c.id], c.polled_at if c.away else None, c.away) for c in session.scalars(select(Cluster).where(Cluster.enabled).order_by(Cluster.name))]
 
 
 def _given(session: Session, cluster_id: int | None) -> dict[int, dict[tuple[str, str], int]]:

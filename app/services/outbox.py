@@ -23,6 +23,7 @@ from app.domain.tasks import TaskName
 from app.extensions import db
 from app.log import get_logger
 from app.models import Outbox
+from app.services import facets
 from app.services.prepared import Prepared
 from app.streaming import events
 
@@ -54,7 +55,9 @@ def send(entries: Sequence[Entry]) -> list[int]:
     """Send these rows; returns the ids of those that went out."""
     sent: list[int] = []
     event_rows = [(i, p) for i, kind, p in entries if kind == "event"]
-    if events.append([events.Event(p["type"], p["audience"], p["data"]) for _, p in event_rows]):
+    told = [events.Event(p["type"], p["audience"], p["data"]) for _, p in event_rows]
+    facets.follow(told)
+    if events.append(told):
         sent += [i for i, _ in event_rows]
     for row_id, payload in ((i, p) for i, kind, p in entries if kind == "bell"):
         try:

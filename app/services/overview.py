@@ -77,7 +77,7 @@ def choices(session: Session) -> Choices:
         for room in by_cluster[cluster_id]
     ]  # fmt: skip
     networks = session.scalars(select(Network).where(Network.cluster_id.in_(ids)).order_by(Network.is_default.desc(), Network.name))
-    troubled = [c for c in clusters.connected(session) if c.status not in ("online", "unknown")]
+    troubled = [c for c in clusters.connected(session) if c.away]
     return Choices(offered, presets.all_presets(session), list(networks), nodes, _storages(session, ids), troubled)
 
 

@@ -140,6 +140,14 @@ def whole_log(session: Session, run: Run, most: int = WHOLE_LOG) -> tuple[str, b
     return "".join(parts), offset >= run.log_bytes
 
 
+def log_rows(session: Session, run: Run, most: int) -> int:
+    """Return how many lines the log has, `most` for more and for one that is still written."""
+    if not run.finished_at:
+        return most
+    text, end = log_text(session, run, 0)
+    return most if end < run.log_bytes else min(most, len(text.splitlines()))
+
+
 # ---------------------------------------------------------------- events
 def audience(session: Session, run: Run) -> str:
     """Who may see this run's events: its requester and its servers' owners, beside those who see everything."""
@@ -156,7 +164,7 @@ def facts(run: Run) -> dict[str, Any]:
         "id": run.id, "task_id": str(run.task_id), "workspace": run.workspace_id, "version": run.version, "state": run.state.value,
         "kind": run.kind.value,
         "names": run.names[:5], "count": len(run.names), "done": run.progress_done, "total": run.progress_total,
-        "log_bytes": run.log_bytes, "waiting_for": run.waiting_for, "stalled": run.stalled_at is not None,
+        "log_bytes": run.log_bytes, "waiting_for": run.waiting_for, "stalled": run.stalled_at is not None, "ended": run.finished_at is not None,
         "activity": dict(list(working(run.activity).items())[:5]),
     }  # fmt: skip
 

@@ -13,11 +13,9 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.models import Server, User, Workspace
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
-from app.services import templates
+from app.services import facets, templates
 from app.services.actor import Actor
 from app.services.servers import visible
-
-FACETS_TTL_S = 5.0
 
 
 class Sort(StrEnum):
@@ -106,10 +104,10 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
     return {status.value: n for status, n in session.execute(query)}
 
 
-def facets(session: Session, actor: Actor) -> Facets:
+def offered(session: Session, actor: Actor) -> Facets:
     """Return what the reader's servers have in common; a few seconds old."""
-    scope = "all" if actor.can(Permission.VIEW_ALL) else f"user:{actor.user_id}"
-    return Facets(**cache.get_or_compute(f"facets:{scope}", FACETS_TTL_S, lambda: _facets(session, actor)).value)
+    key = facets.key(None if actor.can(Permission.VIEW_ALL) else actor.user_id)
+    return Facets(**cache.get_or_compute(key, facets.TTL_S, lambda: _facets(session, actor)).value)
 
 
 def _facets(session: Session, actor: Actor) -> dict[str, list[str]]:

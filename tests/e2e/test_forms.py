@@ -46,8 +46,8 @@ def test_a_form_with_faults_comes_back_with_its_input_and_the_first_fault_focuse
 def test_a_preset_fills_the_numbers_and_typing_a_number_leaves_it(page: Page) -> None:
     live(page, "/servers/new")
     page.locator("label.pick", has_text="large").first.click()
-    expect(page.get_by_label("CPU cores")).to_have_value("4")
-    page.get_by_label("CPU cores").fill("3")
+    expect(page.get_by_label("CPU cores", exact=True)).to_have_value("4")
+    page.get_by_label("CPU cores", exact=True).fill("3")
     expect(page.locator("[name=preset][value='']")).to_be_checked()
 
 

@@ -15,11 +15,16 @@ from tests.stack import Api, Stack
 
 MISSING = "/no-such-page"
 SLIGHT = 0.02  # of the window moved, all in all: what a font that comes late makes
-GROWS = "/runs/"  # its log is fetched, and how long it is nobody knows before
 # Layout that moved by itself, and what was asked of whom.
 SHIFTS = """
 window.shift = 0;
-new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.shift += e.value; }).observe({ type: 'layout-shift', buffered: true });
+window.shifted = [];
+new PerformanceObserver(list => {
+  for (const e of list.getEntries().filter(e => !e.hadRecentInput)) {
+    window.shift += e.value;
+    window.shifted.push(...e.sources.map(s => `${s.node?.id || s.node?.className || s.node?.nodeName} ${s.previousRect.y}+${s.previousRect.height} to ${s.currentRect.y}+${s.currentRect.height}`));
+  }
+}).observe({ type: 'layout-shift', buffered: true });
 """
 SETTLED = """async () => {
   await document.fonts.ready;
@@ -84,8 +89,8 @@ def test_every_page_is_free_of_axe_violations_of_sideways_scrolling_and_of_layou
     for path in paths:
         live(page, path)
         page.evaluate(SETTLED)
-        if (shift := page.evaluate("window.shift")) > SLIGHT and not path.startswith(GROWS):
-            faults.append(f"{path} moves by {shift:.3f}")
+        if (shift := page.evaluate("window.shift")) > SLIGHT:
+            faults.append(f"{path} moves by {shift:.3f}: {page.evaluate('window.shifted')[:3]}")
         faults += [f"{path} {fault}" for fault in violations(page)]
         if page.evaluate("document.documentElement.scrollWidth") > width:
             faults.append(f"{path} scrolls sideways")

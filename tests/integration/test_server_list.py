@@ -86,9 +86,9 @@ def test_filters_narrow_it_together(dora: User, wanted: dict[str, Any], names: l
 @pytest.mark.usefixtures("servers")
 def test_filters_offer_what_ones_own_servers_have(dora: User, make_user: Make) -> None:
     with unit_of_work() as uow:
-        mine = server_lists.facets(uow.session, Actor.of(dora))
-        everything = server_lists.facets(uow.session, Actor.of(make_user("viewer")))
-        nothing = server_lists.facets(uow.session, Actor.of(make_user("developer")))
+        mine = server_lists.offered(uow.session, Actor.of(dora))
+        everything = server_lists.offered(uow.session, Actor.of(make_user("viewer")))
+        nothing = server_lists.offered(uow.session, Actor.of(make_user("developer")))
     assert (mine.nodes, mine.tags, mine.owners, mine.templates) == (["pve1", "pve2", "pve3"], ["prod", "web"], ["dora"], ["debian-12", "rocky-9"])
     assert everything.owners == ["dora", "egon"] and "his-own" in everything.tags
     assert (nothing.nodes, nothing.tags) == ([], [])
@@ -157,3 +157,13 @@ def test_a_view_without_a_name_or_one_too_many_is_refused_in_words(client_for: M
     for number in range(21):
         keep(client, f"view {number}", "")
     assert len(re.findall(r"/servers/views/\d+/delete", client.get("/servers").text)) == 20
+
+
+@pytest.mark.usefixtures("servers")
+def test_what_the_filters_offer_follows_a_change_at_once(client_for: Make, dora: User) -> None:
+    client = client_for(dora, "cookie")
+    assert "just-now" not in client.get("/servers").text
+    with unit_of_work() as uow:
+        uow.session.execute(update(Server).where(Server.name == "db").values(tags=["just-now"]))
+        uow.publish("server", f"owner:{dora.id}", {"name": "db"})
+    assert "<option>just-now</option>" in client.get("/servers").text

@@ -19,6 +19,7 @@ const runId = Number(root.dataset.run);
 const lines = [];
 const levels = [];
 let partial = ''; // the last line, not ended yet
+let ended = root.hasAttribute('data-ended');
 let offset = 0;
 let follow = followBox.checked;
 let marked = [0, 0]; // first and last line of the permalink
@@ -102,7 +103,8 @@ function row(n, top) {
 
 function size() {
   const height = `${rows() * LINE}px`;
-  const window_ = `${Math.min(innerHeight * 0.64, Math.max(140, rows() * LINE + 20))}px`;
+  // While it is written the window stays as large as it becomes.
+  const window_ = `${root.hasAttribute('data-ended') ? Math.min(innerHeight * 0.64, Math.max(140, rows() * LINE + 20)) : Math.round(innerHeight * 0.64)}px`;
   if (pad.style.height !== height) pad.style.height = height;
   if (view.style.height !== window_) view.style.height = window_;
 }
@@ -121,7 +123,7 @@ function paint() {
 }
 let printing = false;
 const draw = () => {
-  if (!printing) frame ||= requestAnimationFrame(paint);
+  if (!printing && asked) frame ||= requestAnimationFrame(paint);
 };
 
 // ---------------------------------------------------------------- fetching
@@ -132,6 +134,7 @@ function append(text) {
   draw();
 }
 
+let asked = false; // until something is known the window is as the page came
 let loading = false;
 let again = false;
 async function load() {
@@ -146,7 +149,11 @@ async function load() {
       if (!answer.ok) throw new Error(String(answer.status));
       const next = Number(answer.headers.get('X-Next-Offset') ?? offset);
       const text = await answer.text();
-      if (next <= offset && !text) break;
+      asked = true;
+      if (next <= offset && !text) {
+        draw();
+        break;
+      }
       offset = next;
       append(text);
       if (marked[0] && lines.length >= marked[0]) scrollToMark();
@@ -158,14 +165,16 @@ async function load() {
   if (again) {
     again = false;
     load();
-  }
+  } else if (ended && partial) append('\n'); // what was written last has no end of its own
 }
 
 on('log', d => {
   if (d.run === runId && d.offset + d.bytes > offset) load();
 });
 on('run', d => {
-  if (d.id === runId && (d.log_bytes ?? 0) > offset) load();
+  if (d.id !== runId) return;
+  ended ||= Boolean(d.ended);
+  if (ended || (d.log_bytes ?? 0) > offset) load();
 });
 
 // ---------------------------------------------------------------- going somewhere
