@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from tests.e2e.lived import furnish
 from tests.e2e.pages import fresh, sign_in
+from tests.site import pages
 from tests.stack import Api, Stack, running
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -25,6 +26,8 @@ FLAGS = (
 )  # fmt: skip
 # What a test provokes on purpose; everything else on the console is a fault.
 EXPECTED = tuple(f"status of {status}" for status in (409, 422, 404, 403, 503, 429)) + ("ERR_INTERNET_DISCONNECTED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+
+MISSING = "/no-such-page"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,6 +97,16 @@ def admin_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPat
 def developer_state(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, password = stack.user("dev.one", "developer")
     return signed_in(browser, stack.base, "dev.one", password, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def paths(browser: Browser, stack: Stack, admin_state: Path, lived: str) -> list[str]:
+    """Every page as a person opens it: the parts that scripts fetch are left out."""
+    context = browser.new_context(base_url=stack.base, storage_state=admin_state)
+    every = [at.path for at in pages(stack.sql) if at.path != "/login"]
+    full = [path for path in every if context.request.get(path).text().startswith("<!doctype")]
+    context.close()
+    return [*full, MISSING]
 
 
 def signed_in(browser: Browser, base: str, username: str, password: str, places: pytest.TempPathFactory) -> Path:
