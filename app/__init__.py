@@ -20,6 +20,7 @@ API = (
     "app.routes.api.usage",
     "app.routes.api.clusters",
     "app.routes.api.nodes",
+    "app.routes.api.statistics",
     "app.routes.api.networks",
     "app.routes.api.templates",
     "app.routes.api.presets",

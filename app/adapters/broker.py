@@ -58,6 +58,7 @@ def _defaults() -> dict[str, Any]:
         "beat_schedule": {
             "sweeper": {"task": TaskName.SWEEP.value, "schedule": 3.0, "options": {"expires": 6}},
             "inventory": {"task": TaskName.INVENTORY.value, "schedule": 10.0, "options": {"expires": 20}},
+            "statistics": {"task": TaskName.STATISTICS.value, "schedule": 10.0, "options": {"expires": 20}},
         },
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ class TaskName(StrEnum):
     INVENTORY = "inventory.poll"
     SWEEP = "sweeper.tick"
     DELIVERY = "deliveries.execute"
+    STATISTICS = "statistics.refresh"
 
 
 ROUTES: dict[TaskName, Queue] = {
@@ -23,4 +24,5 @@ ROUTES: dict[TaskName, Queue] = {
     TaskName.INVENTORY: Queue.PROXMOX,
     TaskName.SWEEP: Queue.DEFAULT,
     TaskName.DELIVERY: Queue.DEFAULT,
+    TaskName.STATISTICS: Queue.DEFAULT,
 }

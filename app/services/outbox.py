@@ -23,7 +23,7 @@ from app.domain.tasks import TaskName
 from app.extensions import db
 from app.log import get_logger
 from app.models import Outbox
-from app.services import facets
+from app.services import kept
 from app.services.prepared import Prepared
 from app.streaming import events
 
@@ -56,7 +56,7 @@ def send(entries: Sequence[Entry]) -> list[int]:
     sent: list[int] = []
     event_rows = [(i, p) for i, kind, p in entries if kind == "event"]
     told = [events.Event(p["type"], p["audience"], p["data"]) for _, p in event_rows]
-    facets.follow(told)
+    kept.follow(told)
     if events.append(told):
         sent += [i for i, _ in event_rows]
     for row_id, payload in ((i, p) for i, kind, p in entries if kind == "bell"):

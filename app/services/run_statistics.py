@@ -1,17 +1,20 @@
 """How runs went, day by day: results, and how long they took."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.adapters.redis_client import cache
+from app.domain.permissions import Permission
 from app.domain.run_state import RunKind, RunState
 from app.models import Run
-from app.services import runs
+from app.services import kept, runs
 from app.services.actor import Actor
 
+COUNT = 30
 DONE = (RunState.APPLIED, RunState.PLANNED_AND_FINISHED)
 
 
@@ -31,10 +34,16 @@ class Day:
         return self.done + self.failed + self.given_up
 
 
-def days(session: Session, actor: Actor, count: int = 30) -> Sequence[Day]:
-    """Return the last days up to today, those without a run too."""
+def days(session: Session, actor: Actor) -> Sequence[Day]:
+    """Return the last days up to today, those without a run too; forgotten when one ends, and after a minute."""
+    key = kept.statistics("days", None if actor.can(Permission.VIEW_ALL) else actor.user_id)
+    found = cache.get_or_compute(key, kept.DAYS_TTL_S, lambda: [asdict(d) | {"day": d.day.isoformat()} for d in _days(session, actor)])
+    return [Day(**{**d, "day": date.fromisoformat(d["day"])}) for d in found.value]
+
+
+def _days(session: Session, actor: Actor) -> Sequence[Day]:
     today = func.date_trunc("day", func.clock_timestamp())
-    first = today - func.make_interval(0, 0, 0, count - 1)
+    first = today - func.make_interval(0, 0, 0, COUNT - 1)
     day = func.date_trunc("day", Run.finished_at).label("day")
     took = func.extract("epoch", Run.finished_at - Run.created_at)
     made = (Run.state == RunState.APPLIED) & (Run.kind == RunKind.CREATE)

@@ -13,7 +13,7 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus
 from app.models import Server, User, Workspace
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
-from app.services import facets, templates
+from app.services import kept, templates
 from app.services.actor import Actor
 from app.services.servers import visible
 
@@ -106,8 +106,8 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
 
 def offered(session: Session, actor: Actor) -> Facets:
     """Return what the reader's servers have in common; a few seconds old."""
-    key = facets.key(None if actor.can(Permission.VIEW_ALL) else actor.user_id)
-    return Facets(**cache.get_or_compute(key, facets.TTL_S, lambda: _facets(session, actor)).value)
+    key = kept.facets(None if actor.can(Permission.VIEW_ALL) else actor.user_id)
+    return Facets(**cache.get_or_compute(key, kept.FACETS_TTL_S, lambda: _facets(session, actor)).value)
 
 
 def _facets(session: Session, actor: Actor) -> dict[str, list[str]]:

@@ -1,0 +1,39 @@
+"""What is kept in Redis for a moment, under which keys, and which events end it earlier."""
+
+from collections.abc import Iterable
+
+from app.adapters.redis_client import cache
+from app.streaming.events import Event
+
+FACETS_TTL_S = 5.0  # what the server list's filters offer
+STATISTICS_TTL_S = 30.0
+DAYS_TTL_S = 60.0  # of runs, day by day
+
+
+def facets(user_id: int | None) -> str:
+    """Return the key of what one person's servers have in common, or everybody's."""
+    return f"facets:{_scope(user_id)}"
+
+
+def statistics(part: str, user_id: int | None) -> str:
+    """Return the key of a part of the statistics: everything's is `stat:<part>`."""
+    return f"stat:{part}" if user_id is None else f"stat:{part}:user:{user_id}"
+
+
+def _scope(user_id: int | None) -> str:
+    return "all" if user_id is None else f"user:{user_id}"
+
+
+def follow(events: Iterable[Event]) -> None:
+    """Forget what these events make old: of the owners of what they are about, and of those who see everything."""
+    keys: set[str] = set()
+    for e in events:
+        owners = [None, *(int(owner) for owner in e.audience.removeprefix("owner:").split(",") if owner.isdigit())]
+        if e.type == "server":
+            keys |= {facets(owner) for owner in owners}
+        if e.type == "run" and e.data.get("ended"):
+            keys |= {statistics(part, owner) for owner in owners for part in ("days", "completed", "recent")}
+        if e.type in ("run", "action"):
+            keys |= {statistics("running", owner) for owner in owners}
+    if keys:
+        cache.forget(*sorted(keys))
