@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.domain.permissions import Permission
@@ -109,32 +109,41 @@ class NodeView:
         return round(100 * self.node.memory_used_mib / self.node.memory_mib) if self.node.memory_mib else 0
 
 
+GUESTS = 20  # of a cluster, on the page of nodes; there may be thousands
+
+
 @dataclass(frozen=True)
 class ClusterView:
-    """`managed`: VMIDs of our servers; `ours`: names of those among them that the reader may open."""
+    """`guests`: the first of those the reader may know, of `guests_in_all`. `managed`: VMIDs of our servers among them; `ours`: their names."""
 
     cluster: Cluster
     nodes: list[NodeView]
     guests: list[Guest]
+    guests_in_all: int
     managed: set[int]
     ours: dict[int, str]
 
 
 def cluster_views(session: Session, actor: Actor) -> list[ClusterView]:
     """Return every cluster with what Proxmox reports of it."""
-    found, all_seen = clusters.connected(session), actor.can(Permission.VIEW_ALL)
-    nodes, guests = _nodes(session), _by_cluster(session.scalars(select(Guest).order_by(Guest.vmid)))
-    servers = _by_cluster(session.execute(select(Server.cluster_id, Server.vmid, Server.name, Server.owner_id).where(Server.deleted_at.is_(None))))
-    views = []
-    for cluster in found:
-        seen = {s.vmid: s.name for s in servers[cluster.id] if all_seen or s.owner_id == actor.user_id}
-        views.append(ClusterView(
-            cluster, nodes[cluster.id],
-            # What others' guests are called is for those who may see everything.
-            [g for g in guests[cluster.id] if all_seen or g.vmid in seen],
-            {s.vmid for s in servers[cluster.id]}, seen,
-        ))  # fmt: skip
-    return views
+    found, nodes = clusters.connected(session), _nodes(session)
+    guests, totals, ours = _guests(session, actor)
+    return [ClusterView(c, nodes[c.id], guests[c.id], totals.get(c.id, 0), {s.vmid for s in ours[c.id]}, {s.vmid: s.name for s in ours[c.id]}) for c in found]
+
+
+def _guests(session: Session, actor: Actor) -> tuple[dict[int, list[Guest]], dict[int, int], dict[int, list[Any]]]:
+    """Return of each cluster the first guests, how many there are, and which of the first are our servers."""
+    number = func.row_number().over(partition_by=Guest.cluster_id, order_by=Guest.vmid)
+    known = select(Guest.id, Guest.cluster_id, number.label("number"))
+    if not actor.can(Permission.VIEW_ALL):
+        # What others' guests are called is for those who may see everything.
+        own = and_(Server.cluster_id == Guest.cluster_id, Server.vmid == Guest.vmid, Server.deleted_at.is_(None), Server.owner_id == actor.user_id)
+        known = known.join(Server, own)
+    of = known.subquery()
+    totals = {row[0]: row[1] for row in session.execute(select(of.c.cluster_id, func.count()).group_by(of.c.cluster_id))}
+    first = session.scalars(select(Guest).join(of, of.c.id == Guest.id).where(of.c.number <= GUESTS).order_by(Guest.vmid)).all()
+    ours = select(Server.cluster_id, Server.vmid, Server.name).where(Server.deleted_at.is_(None), Server.vmid.in_([g.vmid for g in first]))
+    return _by_cluster(first), totals, _by_cluster(session.execute(ours))
 
 
 def _by_cluster(rows: Iterable[Any]) -> dict[int, list[Any]]:

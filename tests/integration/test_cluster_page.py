@@ -6,9 +6,9 @@ from html import unescape
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from app.models import Cluster, Network, Reservation, Server, User
+from app.models import Cluster, Guest, Network, Node, Reservation, Server, User
 from app.services import action_execution, inventory, networks
 from app.services.uow import unit_of_work
 from tests.fixtures.simulator import Simulator
@@ -66,6 +66,33 @@ def test_an_away_cluster_is_told(operator: Client, cluster: Cluster) -> None:
         uow.session.execute(update(Cluster).values(endpoint="https://127.0.0.1:9"))
     page = operator.get(f"/nodes/tasks/{cluster.id}")
     assert page.status_code == 200 and "does not answer now" in page.text
+
+
+def test_a_cluster_that_is_away_is_named_wherever_its_figures_are_shown(client_for: Callable[..., Client], olga: User, cluster: Cluster) -> None:
+    client = client_for(olga, "cookie")
+    assert "as last seen" not in client.get("/nodes").text and "does not answer" not in client.get("/").text
+    with unit_of_work() as uow:
+        uow.session.execute(update(Cluster).values(endpoint="https://127.0.0.1:9"))
+    inventory.poll(cluster.id, due_s=0)
+    nodes = client.get("/nodes").text
+    assert "as last seen" in nodes and "refuses the connection" in nodes and ">Online<" not in nodes
+    assert re.search(rf'rowgroup">{cluster.name} <span class="muted">does not answer', client.get("/").text)
+    assert f"{cluster.name}: https://127.0.0.1:9 refuses the connection" in client.get("/servers/new").text
+
+
+def test_of_thousands_of_guests_the_page_of_nodes_shows_the_first_and_counts_all(client_for: Callable[..., Client], olga: User, make_user: Make) -> None:
+    cluster = rows.cluster()
+    dora = make_user("developer", "dora")
+    rows.workspace(dora, "hers")
+    with unit_of_work() as uow:
+        uow.session.execute(update(Cluster).values(enabled=True))
+        uow.session.add(Node(cluster_id=cluster.id, name="pve1"))
+        vmid = uow.session.scalars(select(Server.vmid)).one()
+        uow.session.add_all(Guest(cluster_id=cluster.id, vmid=n, name=f"g{n}", node_name="pve1") for n in {vmid, *range(20_000, 22_000)})
+    page = client_for(olga, "cookie").get("/nodes").text
+    assert page.count('<th scope="row">') == 20 and "All 2001" in page and 'href="/servers/hers"' in page
+    own = client_for(dora, "cookie").get("/nodes").text
+    assert own.count('<th scope="row">') == 1 and 'href="/servers/hers"' in own and "g20000" not in own
 
 
 def test_who_sees_only_own_servers_sees_neither(client_for: Callable[..., Client], make_user: Make, cluster: Cluster) -> None:
