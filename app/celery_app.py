@@ -83,5 +83,6 @@ import app.tasks.actions  # noqa: E402
 import app.tasks.deliveries  # noqa: E402
 import app.tasks.inventory  # noqa: E402
 import app.tasks.runs  # noqa: E402 - registers the tasks
+import app.tasks.schedules  # noqa: E402
 import app.tasks.statistics  # noqa: E402
 import app.tasks.sweeper  # noqa: E402, F401

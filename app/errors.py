@@ -77,6 +77,12 @@ class ServerBusy(Conflict):
     code = "server_busy"
 
 
+class ScheduleBusy(Conflict):
+    """Scheduled work still runs and may not run twice at a time."""
+
+    code = "schedule_busy"
+
+
 class IdempotencyMismatch(AppError):
     """The key was used before with another body."""
 

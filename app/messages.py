@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 
 from app.domain.inert import inert
 
-_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures", "app.messages_deliveries")
+_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures", "app.messages_deliveries", "app.messages_schedules")
 
 
 class _Args(dict[str, Any]):

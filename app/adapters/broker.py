@@ -57,6 +57,7 @@ def _defaults() -> dict[str, Any]:
         } if redis_broker else {},
         "beat_schedule": {
             "sweeper": {"task": TaskName.SWEEP.value, "schedule": 3.0, "options": {"expires": 6}},
+            "schedules": {"task": TaskName.SCHEDULES.value, "schedule": 2.0, "options": {"expires": 4}},
             "inventory": {"task": TaskName.INVENTORY.value, "schedule": 10.0, "options": {"expires": 20}},
             "statistics": {"task": TaskName.STATISTICS.value, "schedule": 10.0, "options": {"expires": 20}},
         },

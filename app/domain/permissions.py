@@ -11,6 +11,7 @@ class Permission(StrEnum):
     DELETE = "delete"
     POWER = "power"
     SNAPSHOT = "snapshot"  # make, delete and go back to snapshots
+    SCHEDULE = "schedule"  # have work start by itself; the work takes its own permission
     MANAGE_ALL = "manage_all"  # change, power, snapshot, delete and cancel what belongs to others
     APPROVE = "approve"
     LOCK = "lock"  # lock and unlock a workspace, break the lock of a dead run
@@ -37,10 +38,10 @@ P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
     Role.OPERATOR: frozenset(
-        {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT, P.MANAGE_ALL, P.APPROVE, P.STOP_NOW,
+        {P.VIEW, P.VIEW_ALL, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT, P.SCHEDULE, P.MANAGE_ALL, P.APPROVE, P.STOP_NOW,
          P.LOCK, P.ROLL_BACK_STATE, P.DOWNLOAD_STATE, P.MANAGE_NETWORKS, P.MANAGE_TEMPLATES, P.VIEW_AUDIT}
     ),
-    Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT}),
+    Role.DEVELOPER: frozenset({P.VIEW, P.CREATE, P.CHANGE, P.DELETE, P.POWER, P.SNAPSHOT, P.SCHEDULE}),
     Role.VIEWER: frozenset({P.VIEW, P.VIEW_ALL}),
 }  # fmt: skip
 

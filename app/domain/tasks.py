@@ -15,6 +15,8 @@ class TaskName(StrEnum):
     INVENTORY = "inventory.poll"
     SWEEP = "sweeper.tick"
     DELIVERY = "deliveries.execute"
+    SCHEDULES = "schedules.tick"
+    EXECUTION = "schedules.execute"
     STATISTICS = "statistics.refresh"
 
 
@@ -24,5 +26,7 @@ ROUTES: dict[TaskName, Queue] = {
     TaskName.INVENTORY: Queue.PROXMOX,
     TaskName.SWEEP: Queue.DEFAULT,
     TaskName.DELIVERY: Queue.DEFAULT,
+    TaskName.SCHEDULES: Queue.DEFAULT,
+    TaskName.EXECUTION: Queue.DEFAULT,
     TaskName.STATISTICS: Queue.DEFAULT,
 }

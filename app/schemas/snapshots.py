@@ -32,11 +32,14 @@ def _truth(value: Any) -> Any:
     raise PydanticCustomError("bool_type", "bool_type")
 
 
+Text = Annotated[str, AfterValidator(_text)]
+
+
 class SnapshotCreate(Strict):
     """`POST /api/servers/<name>/snapshots`; {name} is enough."""
 
     name: Annotated[str, AfterValidator(_name)]
-    description: Annotated[str, AfterValidator(_text)] = ""
+    description: Text = ""
     memory: Annotated[bool, BeforeValidator(_truth)] = False
 
 

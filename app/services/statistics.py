@@ -6,7 +6,7 @@ them from PostgreSQL. Who does not see everything gets the figures of what he se
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -71,7 +71,7 @@ def _now(session: Session, part: Part, actor: Actor | None) -> dict[str, Any]:
     made: Mapping[Part, Callable[[Session, Actor | None], dict[str, Any]]] = {
         Part.COMPLETED: _completed, Part.RUNNING: _running, Part.RECENT: _recent, Part.CAPACITY: lambda s, _: _capacity(s),
     }  # fmt: skip
-    return {"at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), "data": made[part](session, actor)}
+    return {"at": plain(session.scalars(select(func.clock_timestamp())).one()), "data": made[part](session, actor)}
 
 
 # ---------------------------------------------------------------- parts

@@ -19,6 +19,9 @@ def furnish(stack: Stack, api: Api) -> str:
     api.wait_run(api.change(name, cores=2, apply="confirm")["run_id"], "planned")
     api.change(name, tags=["web"])
     _row(stack, "saved_view", "user_id, name, query", f"{_ADMIN}, 'Mine', 'q=web'")
+    at = {"name": "Nightly", "kind": "cron", "cron": "30 2 * * *", "timezone": "Asia/Seoul", "work": {"action": "snapshot_create", "servers": [name], "snapshot": {"keep": 3}}}
+    scheduled = api.post("/api/schedules", at)
+    assert scheduled.status == 201, scheduled.text
     _row(stack, "network", "cluster_id, name, bridge, vlan, cidr, dns_servers, range_low, range_high, is_default", f"{_CLUSTER}, 'lab', 'vmbr1', 7, '10.7.0.0/24', '[]', '10.7.0.2', '10.7.0.9', false")
     eventually(lambda: stack.sql("select 1 from guest") and stack.sql("select 1 from notification"), what="the cluster was read")
     return name

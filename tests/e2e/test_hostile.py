@@ -33,7 +33,8 @@ OURS = {
     "cluster.fingerprint", "cluster.status", "network.cidr", "network.gateway", "network.range_low", "network.range_high", "notification.code",
     "notification.event_key", "notification.link", "run_event.event_key", "run_event.name", "run_lease.boot_id", "run_log.phase", "plan_change.action",
     "saved_plan.sha256", "state_version.sha256", "state_version.lineage", "reservation.kind", "reservation.value", "slot.resource", "action.upid",
-    "server.slug", "plan_change.slug", "server.marker", "guest.marker", "workspace.flavour", "network.dns_servers", "run.targets",
+    "server.slug", "plan_change.slug", "server.marker", "guest.marker", "workspace.flavour", "network.dns_servers", "run.targets", "schedule.cron",
+    "schedule.timezone",
 }  # fmt: skip
 OURS_TABLES = {"setting", "outbox", "idempotency_key", "alembic_version"}
 # Codes and names of ours within JSON.
@@ -41,7 +42,7 @@ OURS_KEYS = {"code", "kind", "action", "step", "interface", "state", "status", "
 # What must be seen somewhere, or the walk proves nothing.
 SEEN = (
     "server.name", "server.description", "server.template_name", "server.node_name", "server.tags", "workspace.name", "workspace.lock_reason",
-    "user.username", "project.name", "network.name", "network.bridge", "template.name", "preset.name", "api_token.name", "saved_view.name",
+    "user.username", "project.name", "network.name", "network.bridge", "template.name", "preset.name", "api_token.name", "saved_view.name", "schedule.name",
     "guest.name", "node.name", "storage.name", "cluster.name", "notification.args", "audit_event.object_name", "audit_event.username", "run.comment",
     "run.error", "plan_change.name", "plan_change.attributes",
 )  # fmt: skip

@@ -12,10 +12,11 @@ from app.domain.bulk import BulkKind
 from app.domain.delivery import DeliveryState, Level, Mode
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
+from app.domain.schedule import ExecutionState, Misfire, Overlap, ScheduleKind
 from app.domain.server_status import ServerStatus, Severity
 from app.models import (
-    Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Delivery, Destination, Guest, Membership, Network, Node, Notification,
-    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SavedPlan, SavedView, Server, SlotHolder, Storage, Template, User, Workspace,
+    Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Delivery, Destination, Execution, Guest, Membership, Network, Node, Notification,
+    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SavedPlan, SavedView, Schedule, Server, SlotHolder, Storage, Template, User, Workspace,
 )  # fmt: skip
 from app.services import states
 from app.services.uow import UnitOfWork, unit_of_work
@@ -38,6 +39,7 @@ def crowd(admin: User, n: int) -> None:
         for i in range(n):
             _lists(session, admin, people[i], projects[i], clusters[i], i)
             _delivered(session, admin, i)
+            _scheduled(session, admin, i)
         for i in range(n):
             _runs(session, _server(session, f"web-{i}", people[i], projects[i], clusters[i], i), people[i], 1)
         one = _server(session, OWN, admin, projects[0], clusters[0], n)
@@ -92,6 +94,16 @@ def _delivered(session: Session, admin: User, i: int) -> None:
     to = _added(session, Destination(user_id=admin.id, name=f"hook-{i}", service="Webhook", url=b"x", level=Level.ALL))
     told = session.scalar(select(Notification.id).where(Notification.event_key == f"e-{i}"))
     session.add(Delivery(destination_id=to.id, notification_id=told, state=DeliveryState.SENT, attempts=2))
+
+
+def _scheduled(session: Session, admin: User, i: int) -> None:
+    made = _added(session, Schedule(
+        name=f"nightly-{i}", created_by_id=admin.id, kind=ScheduleKind.CRON, first_at=NOW, cron="0 3 * * *", misfire=Misfire.SKIP, overlap=Overlap.SKIP,
+        work={"action": "start", "servers": [f"web-{i}"]}, next_run_at=NOW + timedelta(days=9000),
+    ))  # fmt: skip
+    # The newest has a long history, as its page shows it.
+    for n in range(i + 1):
+        session.add(Execution(schedule_id=made.id, task_id=uuid4(), due_at=NOW - timedelta(days=n), state=ExecutionState.SUCCEEDED, finished_at=NOW))
 
 
 def _server(session: Session, name: str, owner: User, project: Project, cluster: Cluster, i: int) -> Server:

@@ -22,6 +22,7 @@ NO_AUDIT = {
     "api_notifications.read_all": "one's own mark of having read",
     "notifications.read": "one's own mark of having read",
     "notifications.read_all": "one's own mark of having read",
+    "schedules.times": "what the form would come to, which writes nothing",
     "bulk.review": "the question before, which writes nothing",
     "destinations.prefer": "what one wants to hear of",
     "api_destinations.prefer": "what one wants to hear of",

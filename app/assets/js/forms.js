@@ -2,6 +2,11 @@
 import { $, $$, csrf, say } from './dom.js';
 import { toast } from './toast.js';
 
+// A time zone is the person's own until he says otherwise.
+for (const field of $$('[data-zone]')) {
+  if (field.form.dataset.draft === 'fresh') field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || field.value;
+}
+
 document.addEventListener('submit', e => {
   const form = e.target;
   if (e.defaultPrevented || form.method !== 'post') return;

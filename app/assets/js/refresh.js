@@ -63,7 +63,7 @@ function concerns(node, type, data) {
 
 const pending = new Map();
 
-for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'statistics', 'notification', 'notification-read']) {
+for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'statistics', 'schedule', 'notification', 'notification-read']) {
   on(type, data => {
     for (const node of $$('[data-live]')) {
       if (!concerns(node, type, data)) continue;

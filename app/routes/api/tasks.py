@@ -1,4 +1,4 @@
-"""Tasks and results by task id: of runs and of actions alike, read from rows."""
+"""Tasks and results by task id: of runs, of actions and of each time of a schedule alike, read from rows."""
 
 from typing import Any
 from uuid import UUID
@@ -8,14 +8,15 @@ from flask import Blueprint, Response
 from app.domain import action_state, run_state
 from app.domain.permissions import Permission
 from app.domain.run_state import RunState
+from app.domain.schedule import ExecutionState
 from app.errors import NotFound
 from app.extensions import db
 from app.messages import text_of
-from app.models import Action, Run
+from app.models import Action, Execution, Run
 from app.routes.access import current_actor, needs
 from app.routes.api import answer
 from app.schemas.runs import run_task_json, told
-from app.services import actions, runs
+from app.services import actions, runs, schedules
 
 bp = Blueprint("api_tasks", __name__, url_prefix="/api")
 GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
@@ -34,15 +35,29 @@ def action_task_json(action: Action) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _find(text: str) -> Run | Action:
+def execution_task_json(found: Execution) -> dict[str, Any]:
+    """A time of a schedule as `GET /api/tasks/<task_id>` shows it."""
+    error = told(found.error)
+    ended = found.finished_at is not None
+    return {
+        "task_id": found.task_id, "kind": "schedule", "status": found.state, "progress": {"done": int(ended), "total": 1}, "waiting_for": None,
+        "error": {k: error[k] for k in ("code", "message", "hint")} if error else None, "servers": (found.result or {}).get("servers", []),
+        "run_id": found.run_id, "group_id": found.bulk_id, "schedule_id": found.schedule_id, "created_at": found.created_at, "finished_at": found.finished_at,
+    }  # fmt: skip
+
+
+def _find(text: str) -> Run | Action | Execution:
     try:
         task_id = UUID(text)
     except ValueError:
         raise NotFound(kind="task", name=text[:64]) from None
-    return runs.by_task(db.session(), current_actor(), task_id) or actions.get(db.session(), current_actor(), task_id)
+    session, actor = db.session(), current_actor()
+    return runs.by_task(session, actor, task_id) or schedules.by_task(session, actor, task_id) or actions.get(session, actor, task_id)
 
 
-def _shown(found: Run | Action) -> dict[str, Any]:
+def _shown(found: Run | Action | Execution) -> dict[str, Any]:
+    if isinstance(found, Execution):
+        return execution_task_json(found)
     return run_task_json(found) if isinstance(found, Run) else action_task_json(found)
 
 
@@ -59,6 +74,8 @@ def result(task_id: str) -> Response:
     found = _find(task_id)
     if isinstance(found, Run):
         final, good = found.state in run_state.FINAL, found.state in GOOD
+    elif isinstance(found, Execution):
+        final, good = found.finished_at is not None, found.state in (ExecutionState.SUCCEEDED, ExecutionState.SKIPPED)
     else:
         final, good = found.state in action_state.FINAL, found.state == action_state.ActionState.SUCCEEDED
     shown = _shown(found)

@@ -1,0 +1,80 @@
+"""Beat's part of scheduled work: what is due is noted once, what waited begins, what ended is settled.
+
+Any number of beats may ring at the same time: a schedule that one works on is left out by the others, and a time is noted
+under the moment it was due, which its table has once.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, exists, func, select
+from sqlalchemy.orm import aliased, joinedload
+
+from app.domain import schedule as domain
+from app.domain.schedule import ExecutionState
+from app.domain.tasks import TaskName
+from app.log import get_logger
+from app.models import Execution, Schedule
+from app.services import schedule_execution, schedules
+from app.services.uow import UnitOfWork, in_peace
+
+log = get_logger(__name__)
+BATCH = 100
+BELL_S = 10.0
+KEPT = timedelta(days=90)
+
+
+def tick() -> None:
+    """Do what is due, until nothing is."""
+    for row in in_peace(_settle):
+        schedule_execution.store(row)
+    while in_peace(_claim):
+        pass
+    in_peace(_ring)
+    in_peace(_forget)
+
+
+def _claim(uow: UnitOfWork) -> bool:
+    """Note the times that are due now; True when there may be more."""
+    now = uow.session.scalars(select(func.clock_timestamp())).one()
+    due = select(Schedule).where(Schedule.next_run_at <= now, ~Schedule.paused).order_by(Schedule.next_run_at).limit(BATCH)
+    rows = uow.session.scalars(due.with_for_update(key_share=True, skip_locked=True)).all()
+    for row in rows:
+        due_at = row.next_run_at
+        if due_at is None:
+            continue
+        busy = schedules.is_open(uow.session, row.id)
+        found = domain.decide(schedules.rhythm(row), due_at, now, row.misfire, row.overlap, busy)
+        row.next_run_at = found.next_at
+        row.version += 1
+        schedules.add(uow, row, due_at, found.state, reason=found.reason, ring=not busy)
+        log.info("schedule_due", schedule_id=row.id, due_at=due_at.isoformat(), state=found.state.value, reason=found.reason)
+    return len(rows) == BATCH
+
+
+def _ring(uow: UnitOfWork) -> None:
+    """Ring for those that wait, when it is their turn: the first, or those whose bell nobody heard."""
+    before = aliased(Execution)
+    first = ~exists().where(before.schedule_id == Execution.schedule_id, before.finished_at.is_(None), before.id < Execution.id)
+    heard = func.coalesce(Execution.bell_at < func.clock_timestamp() - timedelta(seconds=BELL_S), True)
+    query = select(Execution).where(Execution.state == ExecutionState.QUEUED, first, heard).order_by(Execution.id).limit(BATCH)
+    for row in uow.session.scalars(query.with_for_update(skip_locked=True)):
+        row.bell_at = func.clock_timestamp()
+        uow.ring(TaskName.EXECUTION, [row.task_id], row.task_id)
+
+
+def _settle(uow: UnitOfWork) -> list[Execution]:
+    """End those whose work has ended; returns them."""
+    ids = select(Execution.id).where(Execution.state == ExecutionState.RUNNING).order_by(Execution.id).limit(BATCH * 10)
+    ended = []
+    for row_id in uow.session.scalars(ids.with_for_update(skip_locked=True)).all():
+        whole = select(Execution).where(Execution.id == row_id).options(joinedload(Execution.schedule).joinedload(Schedule.created_by))
+        row = uow.session.scalars(whole).one()
+        if schedule_execution.settle(uow, row):
+            ended.append(row)
+    return ended
+
+
+def _forget(uow: UnitOfWork) -> None:
+    uow.session.execute(delete(Execution).where(Execution.finished_at < func.clock_timestamp() - KEPT))
+
+
