@@ -18,6 +18,7 @@ from app.log import configure
 from app.runner import process
 from app.services import run_execution
 from app.services.uow import unit_of_work
+from app.tasks import register
 
 flask_app = create_core(get_settings())
 # Made before the pool forks: once written it stays readable in every child, and ends their waits for runners.
@@ -79,10 +80,4 @@ def _fresh_connections(**_: object) -> None:
         forked.forget_connections()
 
 
-import app.tasks.actions  # noqa: E402
-import app.tasks.deliveries  # noqa: E402
-import app.tasks.inventory  # noqa: E402
-import app.tasks.runs  # noqa: E402 - registers the tasks
-import app.tasks.schedules  # noqa: E402
-import app.tasks.statistics  # noqa: E402
-import app.tasks.sweeper  # noqa: E402, F401
+register()

@@ -32,6 +32,8 @@ class ApplyMode(StrEnum):
 
 S = RunState
 FINAL = frozenset({S.APPLIED, S.PLANNED_AND_FINISHED, S.ERRORED, S.CANCELED, S.DISCARDED})
+# What was asked for is there.
+GOOD = frozenset({S.APPLIED, S.PLANNED_AND_FINISHED})
 # One run of a workspace may be in one of these; the others wait as `pending`.
 ACTIVE = frozenset({S.PLAN_QUEUED, S.PLANNING, S.PLANNED, S.APPLY_QUEUED, S.APPLYING})
 QUEUED = frozenset({S.PLAN_QUEUED, S.APPLY_QUEUED})

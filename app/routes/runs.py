@@ -25,7 +25,6 @@ from app.services.uow import unit_of_work
 
 bp = Blueprint("runs", __name__)
 DESTROYS = ("delete", "replace")
-LOG_ROWS = 60  # more than fill the log's window
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 ERROR_LINE = re.compile(r"^(\d\d:\d\d:\d\d\s+)?(│ )?Error:", re.MULTILINE)
 
@@ -90,7 +89,7 @@ def _error_line(run: Run) -> int | None:
     return text.count("\n", 0, found.start()) + 1 if found else None
 
 
-def _render(template: str, run_id: int, **more: Any) -> Response:
+def _render(template: str, run_id: int) -> Response:
     actor, session = current_actor(), db.session()
     run = runs.get(session, actor, run_id)
     changes = sorted(runs.changes(session, run), key=_natural)
@@ -101,7 +100,6 @@ def _render(template: str, run_id: int, **more: Any) -> Response:
         template, run=run, alive=alive, changes=changes, events=runs.events(session, run), may=may, who=_who(decision, may), destroys=_destroys(changes),
         remedy=remedies.button(actor, run, may, alive), waiting=waiting.explain(session, actor, run), activity=activity(run),
         steps=run_steps.steps(run), parts=run_steps.parts(run), expires_at=overview.expiry(run, settings.get(session).plan_expiry_s), error_line=_error_line(run),
-        **{name: value(session, run) for name, value in more.items()},
     )  # fmt: skip
     return make_response(html)
 
@@ -109,8 +107,7 @@ def _render(template: str, run_id: int, **more: Any) -> Response:
 @bp.get("/runs/<int:run_id>")
 @needs(Permission.VIEW)
 def detail(run_id: int) -> Response:
-    # The log's window has its height before the log is there: nothing below it moves.
-    return _render("runs/detail.html", run_id, log_rows=lambda session, run: runs.log_rows(session, run, LOG_ROWS))
+    return _render("runs/detail.html", run_id)
 
 
 @bp.get("/runs/<int:run_id>/head")

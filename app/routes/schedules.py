@@ -25,7 +25,7 @@ from app.routes.access import current_actor, needs
 from app.routes.forms import done, first_text, go, is_partial, messages, number, page
 from app.schemas.faults import field_errors
 from app.schemas.schedules import ScheduleChange, ScheduleCreate, Timing
-from app.services import overview, schedules
+from app.services import presets, schedules, templates
 from app.services.schedules import ScheduleFilter
 from app.services.uow import in_peace
 
@@ -125,11 +125,12 @@ def _messages(faults: list[Any]) -> dict[str, str]:
 
 
 def _form(form: dict[str, Any], errors: dict[str, str] | None = None) -> Response:
-    names = _words(str(form.get("names", "")))
+    session, names = db.session(), _words(str(form.get("names", "")))
     return page(
         "schedules/form.html", form={"kind": "at", "unit": "60", "timezone": "UTC", "count": "1", "prefix": "auto", "keep": "7", "action": "shutdown", **form}, errors=errors or {},
         actions=list(ACTIONS.items()), kinds=KINDS, units=list(UNITS.items()), misfires=list(MISFIRES.items()), overlaps=list(OVERLAPS.items()),
-        zones=sorted(domain.zones()), choices=overview.choices(db.session()), sure=bulk_domain.sure(len(dict.fromkeys(names))),
+        zones=sorted(domain.zones()), templates=[(t.name, t.name) for t in templates.offered(session)],
+        presets=[(p.name, p.name) for p in presets.all_presets(session)], sure=bulk_domain.sure(len(dict.fromkeys(names))),
     )  # fmt: skip
 
 

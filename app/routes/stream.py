@@ -119,7 +119,7 @@ def run_log(run_id: int) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Make the broker (it reads nothing until the first client comes), and offer `stream_head()` to templates."""
+    """Make the broker (it reads nothing until the first client comes), and offer `stream_head()` and `stream_types` to templates."""
 
     def read_rights(user_id: int) -> Rights | None:
         with app.app_context(), Session(db.engine) as session:
@@ -129,4 +129,4 @@ def init_app(app: Flask) -> None:
             )
 
     app.extensions["broker"] = Broker(app.extensions["settings"].redis_url, read_rights, metrics.streams)
-    app.jinja_env.globals["stream_head"] = stream_head
+    app.jinja_env.globals.update(stream_head=stream_head, stream_types=sorted(TYPES))

@@ -233,8 +233,13 @@ def lapse(time: timedelta) -> str:
     seconds = time.total_seconds()
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    return f"{hours}:{minutes % 60:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"
+    return _digits(int(seconds))
+
+
+def _digits(seconds: int) -> str:
+    """Return 0:07, 3:07, 2:04:10."""
+    minutes, hours = seconds // 60, seconds // 3600
+    return f"{hours}:{minutes % 60:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
 
 def ago(at: datetime) -> str:
@@ -247,9 +252,7 @@ def ago(at: datetime) -> str:
 
 def timer(begun: datetime, ended: datetime | None = None) -> str:
     """Return how long something took or takes: 0:07, 2:04:10; as scripts then keep it up to date."""
-    seconds = max(0, round(((ended or datetime.now(UTC)) - begun).total_seconds()))
-    minutes, hours = seconds // 60, seconds // 3600
-    return f"{hours}:{minutes % 60:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+    return _digits(max(0, round(((ended or datetime.now(UTC)) - begun).total_seconds())))
 
 
 def address(server: Server) -> str:

@@ -21,7 +21,6 @@ from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
 UNCHANGED = "nothing_to_change"
-_GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def _of_run(run: Run, name: str, owner_id: int, gone: bool) -> Item:
     """A run that failed has done what was asked to some of its servers all the same."""
     if run.state not in run_state.FINAL:
         return Item(name, owner_id, run.state.value, None, None, run.id, run.task_id, gone)
-    done = run.state in _GOOD or name in (run.result or {}).get("done", [])
-    state = run.state if run.state in _GOOD or not done else RunState.APPLIED
+    done = run.state in run_state.GOOD or name in (run.result or {}).get("done", [])
+    state = run.state if run.state in run_state.GOOD or not done else RunState.APPLIED
     return Item(name, owner_id, state.value, done, None if done else run.error, run.id, run.task_id, gone, run.finished_at)
 
 

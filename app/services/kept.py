@@ -12,16 +12,12 @@ DAYS_TTL_S = 60.0  # of runs, day by day
 
 def facets(user_id: int | None) -> str:
     """Return the key of what one person's servers have in common, or everybody's."""
-    return f"facets:{_scope(user_id)}"
+    return "facets:all" if user_id is None else f"facets:user:{user_id}"
 
 
 def statistics(part: str, user_id: int | None) -> str:
     """Return the key of a part of the statistics: everything's is `stat:<part>`."""
     return f"stat:{part}" if user_id is None else f"stat:{part}:user:{user_id}"
-
-
-def _scope(user_id: int | None) -> str:
-    return "all" if user_id is None else f"user:{user_id}"
 
 
 def follow(events: Iterable[Event]) -> None:

@@ -13,7 +13,7 @@ from app.adapters import crypto
 from app.domain import plan_bounds
 from app.domain.approval import ASKED, Rule
 from app.domain.plan_bounds import Planned
-from app.domain.run_state import LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
+from app.domain.run_state import GOOD, LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
 from app.domain.tasks import TaskName
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion, User
@@ -333,7 +333,7 @@ def end(
     if run.fence == fence and run.state == state:
         return run  # the answer to our commit was lost, the commit was not
     run = guard(uow, run_id, fence)
-    if state in (RunState.APPLIED, RunState.PLANNED_AND_FINISHED):
+    if state in GOOD:
         run_settlement.settle_applied(uow, run, seen or {})
         run.progress_done = run.progress_total
         ended = Ended(list(run.names), [], list(run.names))

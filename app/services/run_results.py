@@ -5,13 +5,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.adapters.broker import celery
-from app.domain.run_state import FINAL, RunState
+from app.domain.run_state import FINAL, GOOD
 from app.extensions import db
 from app.log import get_logger
 from app.models import Run
 
 log = get_logger(__name__)
-GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
 
 
 def store(run_id: int) -> None:

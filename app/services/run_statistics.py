@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.adapters.redis_client import cache
 from app.domain.permissions import Permission
-from app.domain.run_state import RunKind, RunState
+from app.domain.run_state import GOOD, RunKind, RunState
 from app.models import Run
 from app.services import kept, runs
 from app.services.actor import Actor
 
 COUNT = 30
-DONE = (RunState.APPLIED, RunState.PLANNED_AND_FINISHED)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,13 @@ def days(session: Session, actor: Actor) -> Sequence[Day]:
     return [Day(**{**d, "day": date.fromisoformat(d["day"])}) for d in found.value]
 
 
+def results() -> tuple[ColumnElement[int], ColumnElement[int], ColumnElement[int]]:
+    """Return what to select for how many runs were done, failed and given up."""
+    ended = (Run.state.in_(GOOD), Run.state == RunState.ERRORED, Run.state.in_((RunState.CANCELED, RunState.DISCARDED)))
+    done, failed, given_up = (func.count().filter(kind) for kind in ended)
+    return done, failed, given_up
+
+
 def _days(session: Session, actor: Actor) -> Sequence[Day]:
     today = func.date_trunc("day", func.clock_timestamp())
     first = today - func.make_interval(0, 0, 0, COUNT - 1)
@@ -49,8 +55,7 @@ def _days(session: Session, actor: Actor) -> Sequence[Day]:
     made = (Run.state == RunState.APPLIED) & (Run.kind == RunKind.CREATE)
     query = runs.visible(
         select(
-            day, func.count().filter(Run.state.in_(DONE)), func.count().filter(Run.state == RunState.ERRORED),
-            func.count().filter(Run.state.in_((RunState.CANCELED, RunState.DISCARDED))),
+            day, *results(),
             func.percentile_cont(0.5).within_group(took).filter(made), func.percentile_cont(0.95).within_group(took).filter(made),
         ).where(Run.finished_at >= first).group_by(day), actor,
     )  # fmt: skip

@@ -6,10 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.run_activity import DONE
-from app.domain.run_state import FINAL, QUEUED, RunKind, RunState
+from app.domain.run_state import FINAL, GOOD, QUEUED, RunKind, RunState
 from app.models import Run
-
-GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
 
 
 class StepName(StrEnum):

@@ -140,14 +140,6 @@ def whole_log(session: Session, run: Run, most: int = WHOLE_LOG) -> tuple[str, b
     return "".join(parts), offset >= run.log_bytes
 
 
-def log_rows(session: Session, run: Run, most: int) -> int:
-    """Return how many lines the log has, `most` for more and for one that is still written."""
-    if not run.finished_at:
-        return most
-    text, end = log_text(session, run, 0)
-    return most if end < run.log_bytes else min(most, len(text.splitlines()))
-
-
 # ---------------------------------------------------------------- events
 def audience(session: Session, run: Run) -> str:
     """Who may see this run's events: its requester and its servers' owners, beside those who see everything."""

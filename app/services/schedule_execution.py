@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.adapters import results
 from app.domain import action_state, run_state
 from app.domain.action_state import ActionKind, ActionState
 from app.domain.bulk import BulkKind, sure
-from app.domain.run_state import RunState
 from app.domain.schedule import ONCE, ExecutionState
 from app.domain.server_status import Severity
 from app.errors import AppError, Invalid
@@ -24,13 +23,13 @@ from app.log import get_logger
 from app.models import Action, Bulk, Execution, Run, Schedule, Server
 from app.schemas.bulk import BulkWork
 from app.schemas.schedules import SnapshotKept
-from app.services import actions, bulk, notifications, schedules, servers
+from app.services import actions, bulk, clock, notifications, schedules, servers
 from app.services.actor import Actor
 from app.services.bulk import Started
+from app.services.bulk_results import UNCHANGED
 from app.services.uow import UnitOfWork, in_peace, unit_of_work
 
 log = get_logger(__name__)
-_GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
 
 
 def execute(task_id: str) -> None:
@@ -56,16 +55,18 @@ def execute(task_id: str) -> None:
 
 def _claimed(uow: UnitOfWork, task_id: str) -> Execution | None:
     """Return the time, locked and with its schedule and creator; None when it has begun, or somebody else begins it."""
-    query = select(Execution).where(Execution.task_id == UUID(task_id), Execution.state == ExecutionState.QUEUED)
-    row = uow.session.scalar(query.with_for_update(skip_locked=True, of=Execution))
-    if row is None:
-        return None
-    return uow.session.scalar(select(Execution).where(Execution.id == row.id).options(joinedload(Execution.schedule).joinedload(Schedule.created_by)))
+    return uow.session.scalar(held(select(Execution).where(Execution.task_id == UUID(task_id), Execution.state == ExecutionState.QUEUED)))
+
+
+def held(query: "Select[Execution]") -> "Select[Execution]":
+    """Lock the times that a query finds, but for those that somebody else works on; with their schedules and creators."""
+    whole = joinedload(Execution.schedule, innerjoin=True).joinedload(Schedule.created_by, innerjoin=True)
+    return query.options(whole).with_for_update(skip_locked=True, of=Execution)
 
 
 def _begin(uow: UnitOfWork, row: Execution) -> Started | None:
     """Ask for the work as the schedule's creator. Raises what asking raises."""
-    schedule, now = row.schedule, _now(uow.session)
+    schedule, now = row.schedule, clock.now(uow.session)
     user = schedule.created_by
     row.started_at = now
     if not user.active:
@@ -132,7 +133,7 @@ def fail(uow: UnitOfWork, row: Execution, error: dict[str, Any]) -> None:
 
 
 def _end(uow: UnitOfWork, row: Execution, state: ExecutionState) -> None:
-    row.state, row.finished_at = state, _now(uow.session)
+    row.state, row.finished_at = state, clock.now(uow.session)
     log.info("schedule_execution_ended", schedule_id=row.schedule_id, execution_id=row.id, state=state.value)
     schedules.publish(uow, row.schedule)
 
@@ -159,15 +160,15 @@ def _came_to(session: Session, row: Execution) -> int | None:
     """Return how many parts failed; None while one is open."""
     if row.run_id is not None:
         run = session.get_one(Run, row.run_id)
-        return None if run.state not in run_state.FINAL else int(run.state not in _GOOD)
+        return None if run.state not in run_state.FINAL else int(run.state not in run_state.GOOD)
     if row.bulk_id is None:
         return 0
-    parts = list(session.execute(select(Action.state).where(Action.bulk_id == row.bulk_id)).scalars())
-    ran = list(session.execute(select(Run.state).where(Run.bulk_id == row.bulk_id)).scalars())
+    parts = session.scalars(select(Action.state).where(Action.bulk_id == row.bulk_id)).all()
+    ran = session.scalars(select(Run.state).where(Run.bulk_id == row.bulk_id)).all()
     if any(s not in action_state.FINAL for s in parts) or any(s not in run_state.FINAL for s in ran):
         return None
-    refused = [r for r in session.get_one(Bulk, row.bulk_id).refused if r["code"] != "nothing_to_change"]
-    return sum(s != ActionState.SUCCEEDED for s in parts) + sum(s not in _GOOD for s in ran) + len(refused)
+    refused = [r for r in session.get_one(Bulk, row.bulk_id).refused if r["code"] != UNCHANGED]
+    return sum(s != ActionState.SUCCEEDED for s in parts) + sum(s not in run_state.GOOD for s in ran) + len(refused)
 
 
 def _prune(uow: UnitOfWork, row: Execution) -> None:
@@ -188,8 +189,3 @@ def _prune(uow: UnitOfWork, row: Execution) -> None:
         for server in actions.locked(uow, list(uow.session.scalars(query))):
             actions.begin(uow, actor, server, ActionKind.SNAPSHOT_DELETE, {"name": result["snapshot"]})
         past.result = {**result, "pruned": True}
-
-
-def _now(session: Session) -> datetime:
-    now: datetime = session.scalars(select(func.clock_timestamp())).one()
-    return now

@@ -7,14 +7,14 @@ under the moment it was due, which its table has once.
 from datetime import timedelta
 
 from sqlalchemy import delete, exists, func, select
-from sqlalchemy.orm import aliased, joinedload
+from sqlalchemy.orm import aliased
 
 from app.domain import schedule as domain
 from app.domain.schedule import ExecutionState
 from app.domain.tasks import TaskName
 from app.log import get_logger
 from app.models import Execution, Schedule
-from app.services import schedule_execution, schedules
+from app.services import clock, schedule_execution, schedules
 from app.services.uow import UnitOfWork, in_peace
 
 log = get_logger(__name__)
@@ -35,7 +35,7 @@ def tick() -> None:
 
 def _claim(uow: UnitOfWork) -> bool:
     """Note the times that are due now; True when there may be more."""
-    now = uow.session.scalars(select(func.clock_timestamp())).one()
+    now = clock.now(uow.session)
     due = select(Schedule).where(Schedule.next_run_at <= now, ~Schedule.paused).order_by(Schedule.next_run_at).limit(BATCH)
     rows = uow.session.scalars(due.with_for_update(key_share=True, skip_locked=True)).all()
     for row in rows:
@@ -64,14 +64,8 @@ def _ring(uow: UnitOfWork) -> None:
 
 def _settle(uow: UnitOfWork) -> list[Execution]:
     """End those whose work has ended; returns them."""
-    ids = select(Execution.id).where(Execution.state == ExecutionState.RUNNING).order_by(Execution.id).limit(BATCH * 10)
-    ended = []
-    for row_id in uow.session.scalars(ids.with_for_update(skip_locked=True)).all():
-        whole = select(Execution).where(Execution.id == row_id).options(joinedload(Execution.schedule).joinedload(Schedule.created_by))
-        row = uow.session.scalars(whole).one()
-        if schedule_execution.settle(uow, row):
-            ended.append(row)
-    return ended
+    running = schedule_execution.held(select(Execution).where(Execution.state == ExecutionState.RUNNING).order_by(Execution.id).limit(BATCH * 10))
+    return [row for row in uow.session.scalars(running).all() if schedule_execution.settle(uow, row)]
 
 
 def _forget(uow: UnitOfWork) -> None:

@@ -21,7 +21,7 @@ from app.models import Execution, Schedule
 from app.schemas.faults import field_errors
 from app.schemas.page import Page, decode_cursor, encode_cursor
 from app.schemas.schedules import ScheduleChange, ScheduleCreate, Timing, Work
-from app.services import audit, bulk, server_checks, servers
+from app.services import audit, bulk, clock, server_checks, servers
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
@@ -47,7 +47,7 @@ def create(uow: UnitOfWork, actor: Actor, data: ScheduleCreate) -> Schedule:
     actor.need(Permission.SCHEDULE)
     if (uow.session.scalar(select(func.count()).select_from(Schedule).where(Schedule.created_by_id == actor.user_id)) or 0) >= MOST:
         raise Invalid([FieldError("name", "schedule_too_many", {"limit": MOST})])
-    now = _now(uow.session)
+    now = clock.now(uow.session)
     row = Schedule(
         name=data.name, created_by_id=actor.user_id, misfire=data.misfire, overlap=data.overlap, work=_checked(uow.session, actor, data.work), version=1, paused=False,
         kind=data.kind, first_at=data.first(now), cron=data.cron or "", every_s=data.every_s or 0, timezone=data.timezone,
@@ -62,7 +62,7 @@ def create(uow: UnitOfWork, actor: Actor, data: ScheduleCreate) -> Schedule:
 
 def change(uow: UnitOfWork, actor: Actor, schedule_id: int, data: ScheduleChange) -> Schedule:
     """Change a schedule; what is left out stays. Raises NotFound, Forbidden, Invalid."""
-    row, now = locked(uow, actor, schedule_id), _now(uow.session)
+    row, now = locked(uow, actor, schedule_id), clock.now(uow.session)
     if data.work is not None:
         row.work = _checked(uow.session, _creator(uow, row, actor), data.work)
     wanted = data.timing(row.timezone)
@@ -113,7 +113,7 @@ def remove(uow: UnitOfWork, actor: Actor, schedule_id: int) -> None:
 
 def run_now(uow: UnitOfWork, actor: Actor, schedule_id: int) -> Execution:
     """Start its work now, whether it is paused or not. Raises ScheduleBusy when it runs and may not run twice."""
-    row, now = locked(uow, actor, schedule_id), _now(uow.session)
+    row, now = locked(uow, actor, schedule_id), clock.now(uow.session)
     busy = is_open(uow.session, row.id)
     if busy and row.overlap == Overlap.SKIP:
         raise ScheduleBusy(row.name, name=row.name)
@@ -124,7 +124,7 @@ def run_now(uow: UnitOfWork, actor: Actor, schedule_id: int) -> Execution:
 
 def add(uow: UnitOfWork, row: Schedule, due_at: datetime, state: ExecutionState, *, reason: str = "", by_hand: bool = False, ring: bool = True) -> Execution:
     """Note that it was due, and ring for it."""
-    now = _now(uow.session)
+    now = clock.now(uow.session)
     left = state == ExecutionState.SKIPPED
     found = Execution(
         schedule_id=row.id, task_id=uuid4(), due_at=due_at, by_hand=by_hand, state=state, bell_at=now if ring and not left else None,
@@ -247,8 +247,3 @@ def server_names(session: Session, actor: Actor, row: Schedule) -> set[str]:
 def publish(uow: UnitOfWork, row: Schedule) -> None:
     """Tell browsers that it changed, or that something of it began or ended."""
     uow.publish("schedule", f"owner:{row.created_by_id}", {"id": row.id, "version": row.version})
-
-
-def _now(session: Session) -> datetime:
-    now: datetime = session.scalars(select(func.clock_timestamp())).one()
-    return now

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.adapters.redis_client import Source, cache
@@ -20,9 +20,9 @@ from app.domain.run_state import QUEUED, RUNNING, RunState
 from app.extensions import db
 from app.models import Action, Run, Server
 from app.schemas.plain import plain
-from app.services import capacity, kept, runs
+from app.services import capacity, clock, kept, runs
 from app.services.actor import Actor
-from app.services.run_statistics import DONE
+from app.services.run_statistics import results
 from app.streaming import events
 
 WINDOW = timedelta(days=30)
@@ -71,23 +71,21 @@ def _now(session: Session, part: Part, actor: Actor | None) -> dict[str, Any]:
     made: Mapping[Part, Callable[[Session, Actor | None], dict[str, Any]]] = {
         Part.COMPLETED: _completed, Part.RUNNING: _running, Part.RECENT: _recent, Part.CAPACITY: lambda s, _: _capacity(s),
     }  # fmt: skip
-    return {"at": plain(session.scalars(select(func.clock_timestamp())).one()), "data": made[part](session, actor)}
+    return {"at": plain(clock.now(session)), "data": made[part](session, actor)}
 
 
 # ---------------------------------------------------------------- parts
 def _completed(session: Session, actor: Actor | None) -> dict[str, Any]:
     now = func.clock_timestamp()
-    ended = _seen(_counted(Run.finished_at > now - WINDOW), actor)
-    day = _seen(_counted(Run.finished_at > now - timedelta(days=1)), actor)
+    ended = _seen(select(*results()).where(Run.finished_at > now - WINDOW), actor)
+    day = _seen(select(*results()).where(Run.finished_at > now - timedelta(days=1)), actor)
     took, waited = _seconds(Run.started_at, Run.finished_at), _seconds(Run.created_at, Run.started_at)
     applied = select(*_spread(took)).where(Run.finished_at > now - WINDOW, Run.state == RunState.APPLIED, Run.approved_at.is_(None))
     queue = select(*_spread(waited)).where(Run.started_at > now - WINDOW)
     actions = select(
         func.count(), func.count().filter(Action.state == ActionState.FAILED), *_spread(_seconds(Action.started_at, Action.finished_at))
     ).where(Action.finished_at > now - WINDOW)
-    if actor:
-        actions = actions.join(Server, Server.id == Action.server_id).where(Server.owner_id == actor.user_id)
-    total, failed, *spread = session.execute(actions).one()
+    total, failed, *spread = session.execute(_seen_actions(actions, actor)).one()
     return {
         "days": WINDOW.days, "runs": _results(session, ended), "runs_last_day": _results(session, day),
         # Without the time a person took to decide: runs that nobody was asked about.
@@ -102,9 +100,7 @@ def _running(session: Session, actor: Actor | None) -> dict[str, Any]:
     states = {state.value: n for state, n in session.execute(_seen(counted, actor))}
     query = select(Run).where(Run.finished_at.is_(None)).options(joinedload(Run.created_by)).order_by(Run.id).limit(OPEN)
     actions = select(Action.state, func.count()).where(Action.finished_at.is_(None)).group_by(Action.state)
-    if actor:
-        actions = actions.join(Server, Server.id == Action.server_id).where(Server.owner_id == actor.user_id)
-    acting = {state.value: n for state, n in session.execute(actions)}
+    acting = {state.value: n for state, n in session.execute(_seen_actions(actions, actor))}
     return {
         "running": sum(states.get(s, 0) for s in RUNNING), "queued": sum(states.get(s, 0) for s in (RunState.PENDING, *QUEUED)),
         "waiting_for_approval": states.get(RunState.PLANNED, 0), "actions_running": acting.get(ActionState.RUNNING, 0),
@@ -132,11 +128,8 @@ def _seen(query: Any, actor: Actor | None) -> Any:
     return runs.visible(query, actor) if actor else query
 
 
-def _counted(when: ColumnElement[bool]) -> Any:
-    return select(
-        func.count().filter(Run.state.in_(DONE)), func.count().filter(Run.state == RunState.ERRORED),
-        func.count().filter(Run.state.in_((RunState.CANCELED, RunState.DISCARDED))),
-    ).where(when)  # fmt: skip
+def _seen_actions(query: Any, actor: Actor | None) -> Any:
+    return query.join(Server, Server.id == Action.server_id).where(Server.owner_id == actor.user_id) if actor else query
 
 
 def _results(session: Session, query: Any) -> dict[str, Any]:

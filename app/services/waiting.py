@@ -12,7 +12,7 @@ from app.adapters import broker
 from app.config import get_settings
 from app.domain.run_state import QUEUED, RUNNING, RunKind, RunState
 from app.models import Run, SlotHolder
-from app.services import runs
+from app.services import clock, runs
 from app.services.actor import Actor
 
 PAST = 50  # runs that a median is made of
@@ -118,7 +118,7 @@ def _end(session: Session, run: Run) -> datetime | None:
     usual = median_s(session, run.kind, run.progress_total)
     if usual is None:
         return None
-    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    now = clock.now(session)
     return max((run.started_at or now) + timedelta(seconds=usual), now)
 
 

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.e2e.pages import answer, fresh, live
-from tests.stack import Api
+from tests.stack import Api, eventually
 
 
 def fill(page: Page, name: str, work: str, servers: str) -> None:
@@ -27,7 +27,7 @@ def test_a_server_is_switched_off_in_a_while_and_its_history_tells_live(page: Pa
     row = page.get_by_role("group", name="History").locator("tbody tr").first
     expect(row).to_contain_text("Done", timeout=30_000)
     expect(row).to_contain_text("by hand")
-    assert api.get(f"/api/servers/{name}")["status"] in ("stopped", "running")
+    eventually(lambda: api.get(f"/api/servers/{name}")["status"] == "stopped", what="it is switched off")
     row.get_by_role("link", name="Result").click()
     expect(page.locator("#bulk-result")).to_contain_text("1 done")
 

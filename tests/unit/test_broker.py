@@ -1,14 +1,10 @@
 """What Celery is told about messages: a run's bell is acknowledged when it is heard, everything else when it is done."""
 
-import pkgutil
-from importlib import import_module
-
-import app.tasks
 from app.adapters.broker import celery
 from app.domain.tasks import TaskName
+from app.tasks import register
 
-for module in pkgutil.iter_modules(app.tasks.__path__, "app.tasks."):
-    import_module(module.name)  # they register
+register()
 
 
 def test_only_the_bell_of_a_run_is_acknowledged_early() -> None:

@@ -19,7 +19,8 @@ const runId = Number(root.dataset.run);
 const lines = [];
 const levels = [];
 let partial = ''; // the last line, not ended yet
-let ended = root.hasAttribute('data-ended');
+const finished = root.hasAttribute('data-ended'); // when the page came
+let ended = finished;
 let offset = 0;
 let follow = followBox.checked;
 let marked = [0, 0]; // first and last line of the permalink
@@ -103,8 +104,9 @@ function row(n, top) {
 
 function size() {
   const height = `${rows() * LINE}px`;
-  // While it is written the window stays as large as it becomes.
-  const window_ = `${root.hasAttribute('data-ended') ? Math.min(innerHeight * 0.64, Math.max(140, rows() * LINE + 20)) : Math.round(innerHeight * 0.64)}px`;
+  // One that was still written has the largest window from the start.
+  const most = innerHeight * 0.64;
+  const window_ = `${finished ? Math.min(most, Math.max(140, rows() * LINE + 20)) : Math.round(most)}px`;
   if (pad.style.height !== height) pad.style.height = height;
   if (view.style.height !== window_) view.style.height = window_;
 }

@@ -63,7 +63,9 @@ function concerns(node, type, data) {
 
 const pending = new Map();
 
-for (const type of ['server', 'run', 'action', 'cluster', 'workspace', 'statistics', 'schedule', 'notification', 'notification-read']) {
+// Whatever the page hears of; a log is followed by its own part alone.
+const types = (document.body.dataset.stream ?? '').split(',').filter(type => type && type !== 'log');
+for (const type of [...types, 'notification-read']) {
   on(type, data => {
     for (const node of $$('[data-live]')) {
       if (!concerns(node, type, data)) continue;

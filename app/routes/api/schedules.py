@@ -8,11 +8,11 @@ from app.models import Schedule
 from app.routes.access import current_actor, needs
 from app.routes.api import answer, page
 from app.routes.api.servers import once
-from app.routes.parse import body, body_hash, idempotency_key, query
+from app.routes.parse import body, query
 from app.schemas.accounts import PageQuery
 from app.schemas.page import clamp
 from app.schemas.schedules import ScheduleChange, ScheduleCreate, execution_json, schedule_json
-from app.services import idempotency, schedules
+from app.services import schedules
 from app.services.idempotency import Stored
 from app.services.schedules import ScheduleFilter
 from app.services.uow import UnitOfWork, in_peace
@@ -41,8 +41,7 @@ def create() -> Response:
         made = schedules.get(uow.session, actor, row.id)
         return Stored(_plain(made), url_for("api_schedules.show", schedule_id=row.id))
 
-    stored = in_peace(lambda uow: idempotency.once(uow, actor, "POST /api/schedules", idempotency_key(), body_hash(), lambda: work(uow)))
-    return answer(stored.answer, 201, location=stored.location)
+    return once(work, 201)
 
 
 def _plain(row: Schedule) -> dict[str, object]:

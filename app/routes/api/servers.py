@@ -33,13 +33,13 @@ def accept(work: Callable[[UnitOfWork], Accepted]) -> Response:
     return once(lambda uow: _accepted(work(uow)))
 
 
-def once(work: Callable[[UnitOfWork], Stored]) -> Response:
-    """Do the work once per Idempotency-Key; a repeated request gets the first one's answer, 202."""
+def once(work: Callable[[UnitOfWork], Stored], status: int = 202) -> Response:
+    """Do the work once per Idempotency-Key; a repeated request gets the first one's answer and status."""
     actor = current_actor()
     route = f"{request.method} {request.path}"[:120]
     key, same = idempotency_key(), body_hash()
     stored = in_peace(lambda uow: idempotency.once(uow, actor, route, key, same, lambda: work(uow)))
-    return answer(stored.answer, 202, location=stored.location)
+    return answer(stored.answer, status, location=stored.location)
 
 
 @bp.get("")

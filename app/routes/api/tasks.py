@@ -19,7 +19,6 @@ from app.schemas.runs import run_task_json, told
 from app.services import actions, runs, schedules
 
 bp = Blueprint("api_tasks", __name__, url_prefix="/api")
-GOOD = frozenset({RunState.APPLIED, RunState.PLANNED_AND_FINISHED})
 STOPPED = {RunState.CANCELED: "run_canceled", RunState.DISCARDED: "run_discarded"}
 
 
@@ -52,7 +51,13 @@ def _find(text: str) -> Run | Action | Execution:
     except ValueError:
         raise NotFound(kind="task", name=text[:64]) from None
     session, actor = db.session(), current_actor()
-    return runs.by_task(session, actor, task_id) or schedules.by_task(session, actor, task_id) or actions.get(session, actor, task_id)
+    try:
+        return runs.by_task(session, actor, task_id) or actions.get(session, actor, task_id)
+    except NotFound:
+        # Seldom asked for, so looked for last.
+        if found := schedules.by_task(session, actor, task_id):
+            return found
+        raise
 
 
 def _shown(found: Run | Action | Execution) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def result(task_id: str) -> Response:
     """200 the result, 202 not finished, 404 unknown, 500 failed, with the error."""
     found = _find(task_id)
     if isinstance(found, Run):
-        final, good = found.state in run_state.FINAL, found.state in GOOD
+        final, good = found.state in run_state.FINAL, found.state in run_state.GOOD
     elif isinstance(found, Execution):
         final, good = found.finished_at is not None, found.state in (ExecutionState.SUCCEEDED, ExecutionState.SKIPPED)
     else:
