@@ -171,6 +171,18 @@ def make_user(_password_hash: str) -> Callable[..., User]:
 
 
 @pytest.fixture
+def dora(make_user: Callable[..., User]) -> User:
+    """A developer: sees and changes what is hers."""
+    return make_user("developer", "dora")
+
+
+@pytest.fixture
+def olga(make_user: Callable[..., User]) -> User:
+    """An operator: sees and changes everything."""
+    return make_user("operator", "olga")
+
+
+@pytest.fixture
 def actor_of() -> Callable[[User], Actor]:
     """The actor that the services take."""
     return lambda user: Actor.of(user, "192.0.2.7")

@@ -27,11 +27,6 @@ def dana(make_user: Make) -> User:
 
 
 @pytest.fixture
-def olga(make_user: Make) -> User:
-    return make_user("operator", "olga")
-
-
-@pytest.fixture
 def anna(make_user: Make) -> User:
     return make_user("administrator", "anna")
 

@@ -20,12 +20,6 @@ POST = "/api/servers/bulk_action/async"
 
 
 @pytest.fixture
-def olga(make_user: Make) -> User:
-    user: User = make_user("operator", "olga")
-    return user
-
-
-@pytest.fixture
 def operator(olga: User, client_for: Callable[..., Client]) -> Client:
     return client_for(olga)
 

@@ -5,9 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -61,12 +59,6 @@ with create_core(get_settings()).app_context():
     sweeper.tick()
     print(time.time())
 """
-
-
-@pytest.fixture
-def dora(make_user: Callable[..., Any]) -> User:
-    user: User = make_user("developer", "dora")
-    return user
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,6 @@ FORM = {"template": "ubuntu-24.04", "cores": "2", "memory_gib": "2", "disk_gib":
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def client(dora: User, client_for: Callable[..., Client], ready: None) -> Client:
     return client_for(dora)
 

@@ -18,12 +18,6 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def lab(dora: User) -> Cluster:
     """Two nodes, one of them with more given away than it has; a shared storage that both see, and a local one."""
     cluster = rows.cluster()

@@ -20,12 +20,6 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def client(dora: User, client_for: Callable[..., Client]) -> Client:
     return client_for(dora)
 

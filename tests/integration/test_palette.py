@@ -16,12 +16,6 @@ Make = Callable[..., Any]
 Client = Any
 
 
-@pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
 def found(client: Client, words: str) -> dict[str, list[str]]:
     """Return the labels of what was found, by group."""
     page = client.get("/palette", query_string={"q": words})

@@ -29,18 +29,6 @@ Work = Callable[[UnitOfWork], Any]
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
-def olga(make_user: Make) -> User:
-    user: User = make_user("operator", "olga")
-    return user
-
-
-@pytest.fixture
 def together(app: Flask) -> Callable[[Sequence[Work]], list[Any]]:
     """`together([work, ...])`: each in a thread and transaction of its own, begun at one moment; answers or refusals in order."""
 

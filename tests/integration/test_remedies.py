@@ -30,12 +30,6 @@ WORDS = {
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def owner(client_for: Make, dora: User) -> Client:
     return client_for(dora, "cookie")
 

@@ -1,9 +1,6 @@
 """The line of runs before a workspace: who begins the next one, and that nobody waits for two things at once."""
 
-from collections.abc import Callable
-from typing import Any
 
-import pytest
 from sqlalchemy import select, text
 
 from app.domain.run_state import RunState
@@ -11,12 +8,6 @@ from app.models import Run, User
 from app.services import runs
 from app.services.uow import unit_of_work
 from tests.integration import rows
-
-
-@pytest.fixture
-def dora(make_user: Callable[..., Any]) -> User:
-    user: User = make_user("developer", "dora")
-    return user
 
 
 def test_a_run_that_somebody_works_on_is_left_to_him(dora: User) -> None:

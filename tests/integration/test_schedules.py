@@ -27,12 +27,6 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def client(dora: User, client_for: Callable[..., Client]) -> Client:
     """Dora's, who has the server `web`, which is off."""
     rows.workspace(dora, "web")

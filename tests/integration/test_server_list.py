@@ -21,12 +21,6 @@ Client = Any
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def servers(make_user: Make, dora: User) -> None:
     """Five of dora's and one of egon's."""
     egon = make_user("developer", "egon")

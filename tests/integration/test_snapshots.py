@@ -27,11 +27,6 @@ LIST = "/api/servers/web-1/snapshots"
 
 
 @pytest.fixture
-def olga(make_user: Make) -> Any:
-    return make_user("operator", "olga")
-
-
-@pytest.fixture
 def operator(olga: Any, client_for: Callable[..., Client]) -> Client:
     return client_for(olga)
 

@@ -13,12 +13,6 @@ Client = Any
 
 
 @pytest.fixture
-def olga(make_user: Callable[..., Any]) -> User:
-    user: User = make_user("operator", "olga")
-    return user
-
-
-@pytest.fixture
 def operator(olga: User, client_for: Callable[..., Client]) -> Client:
     return client_for(olga)
 

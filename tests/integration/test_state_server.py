@@ -58,12 +58,6 @@ class Terraform:
 
 
 @pytest.fixture
-def dora(make_user: Callable[..., Any]) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
-@pytest.fixture
 def terraform_of(app: Flask) -> Iterator[Callable[[Run], Terraform]]:
     made: list[Terraform] = []
 

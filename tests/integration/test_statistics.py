@@ -21,12 +21,6 @@ from tests.integration import rows
 Make = Callable[..., Any]
 
 
-@pytest.fixture
-def dora(make_user: Make) -> User:
-    user: User = make_user("developer", "dora")
-    return user
-
-
 def ended(who: User, name: str, state: RunState, took_s: float = 10, waited_s: float = 2, ago: timedelta = timedelta(hours=1)) -> Run:
     run = rows.run(rows.workspace(who, name), who, state, kind=RunKind.CREATE)
     with unit_of_work() as uow:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -20,12 +19,6 @@ from tests.integration import rows
 from tests.integration.conftest import until
 
 SWEPT = sorted(set(RunState) - FINAL)
-
-
-@pytest.fixture
-def dora(make_user: Callable[..., Any]) -> User:
-    user: User = make_user("developer", "dora")
-    return user
 
 
 @pytest.fixture

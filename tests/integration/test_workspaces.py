@@ -21,16 +21,6 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def dora(make_user: Make) -> User:
-    return make_user("developer", "dora")
-
-
-@pytest.fixture
-def olga(make_user: Make) -> User:
-    return make_user("operator", "olga")
-
-
-@pytest.fixture
 def workspace(dora: User) -> Workspace:
     return rows.workspace(dora)
 
