@@ -163,9 +163,9 @@ class RunContext:
             self.begun |= {slug for e in parsed if (slug := events.begun(e))}
             text = "".join(t for e in parsed if (t := events.readable(e, phase.startswith("apply")))).replace("\x00", "")
             if text:
-                count = len(self.done | finished) if total is not None else None
+                done = frozenset(self.done | finished) if total is not None else None
                 # The file is the buffer: while the database is away the same offset goes out with the next line.
-                piece = LogPiece(phase, start, text, len(data), None, count, total, moved=any(map(events.moves, parsed)))
+                piece = LogPiece(phase, start, text, len(data), None, done, total, moved=any(map(events.moves, parsed)))
                 if not self._ship(piece, WAIT_S if at_end else 0.0):
                     return
             self.done |= finished

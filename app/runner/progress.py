@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.proxmox.types import TaskEntry
-from app.domain.run_activity import DONE
+from app.domain.run_activity import finished
 from app.errors import AppError
 from app.log import get_logger
 from app.runner.context import RunContext
@@ -74,10 +74,10 @@ class Progress:
 
     def _look(self, client: ProxmoxClient) -> dict[str, dict[str, object]]:
         """Return step and percentage of each server that Terraform has begun; those it has finished are `done`."""
-        finished: dict[str, dict[str, object]] = {slug: {"step": DONE} for slug in sorted(self.context.done)}
-        begun = self.context.begun - self.context.done
+        done = finished(self.context.done)
+        begun = self.context.begun - done.keys()
         if not begun:
-            return finished
+            return done
         by_vmid = {t.vmid: t.slug for t in self.context.facts.servers}
         out: dict[str, dict[str, object]] = {slug: {"step": "work"} for slug in sorted(begun)}
         for task in client.cluster_tasks():
@@ -88,7 +88,7 @@ class Progress:
             slug = by_vmid.get(vmid or 0)
             if slug in out:
                 out[slug] = {"step": STEPS[task.kind], **({"percent": clone.percent} if clone and clone.percent is not None else {})}
-        return finished | out
+        return done | out
 
     def _clone(self, client: ProxmoxClient, task: TaskEntry) -> _Clone:
         clone = self._clones.setdefault(task.upid, _Clone())

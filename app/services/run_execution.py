@@ -13,6 +13,7 @@ from app.adapters import crypto
 from app.domain import plan_bounds
 from app.domain.approval import ASKED, Rule
 from app.domain.plan_bounds import Planned
+from app.domain.run_activity import done_of, finished
 from app.domain.run_state import GOOD, LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNING, ApplyMode, RunKind, RunState
 from app.domain.tasks import TaskName
 from app.errors import Fenced
@@ -152,7 +153,7 @@ class LogPiece:
     text: str
     raw_length: int = 0
     of_fence: int | None = None
-    done: int | None = None
+    done: frozenset[str] | None = None  # slugs of an apply that Terraform is finished with, those of before included
     total: int | None = None
     moved: bool = False  # it tells of something new, not just of waiting
 
@@ -180,8 +181,10 @@ def append_log(uow: UnitOfWork, run_id: int, fence: int, piece: LogPiece) -> dic
     run.log_lines += lines
     if piece.moved:
         _moved(uow, run)
-    if piece.done is not None and (piece.done, piece.total) != (run.progress_done, run.progress_total):
-        run.progress_done, run.progress_total = piece.done, piece.total or run.progress_total
+    if piece.done is not None and (piece.done != done_of(run.activity) or piece.total != run.progress_total):
+        run.progress_done, run.progress_total = len(piece.done), piece.total or run.progress_total
+        # With the count, not at the next look at Proxmox: a page that says "3 of 6" shows which.
+        run.activity = run.activity | finished(piece.done)
         runs.touch(uow, run)
     return {"run": run_id, "offset": offset, "bytes": length, "lines": run.log_lines}
 
@@ -191,7 +194,8 @@ def set_activity(uow: UnitOfWork, run_id: int, fence: int, activity: Mapping[str
     run = guard(uow, run_id, fence)
     if any(now.get("percent") != (run.activity.get(slug) or {}).get("percent") for slug, now in activity.items()):
         _moved(uow, run)
-    run.activity = dict(activity)
+    # A look may be older than what Terraform has said since.
+    run.activity = dict(activity) | finished(done_of(run.activity))
     runs.touch(uow, run)
 
 

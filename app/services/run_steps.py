@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain.run_activity import DONE
+from app.domain.run_activity import is_done
 from app.domain.run_state import FINAL, GOOD, QUEUED, RunKind, RunState
 from app.models import Run
 
@@ -69,7 +69,7 @@ def parts(run: Run) -> list[ServerPart]:
     out = []
     for slug, name in zip(run.targets, run.names, strict=False):
         now = run.activity.get(slug) or {}
-        if run.state in GOOD or name in result.get("done", ()) or now.get("step") == DONE:
+        if run.state in GOOD or name in result.get("done", ()) or is_done(now):
             state = "done"
         elif run.state in FINAL:
             state = "missing" if name in result.get("missing", ()) and run.kind == RunKind.CREATE else "failed"

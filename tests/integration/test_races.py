@@ -20,6 +20,7 @@ from app.models import (
 )  # fmt: skip
 from app.services import outbox, run_execution, runs, servers, settings, sweeper, users
 from app.services.actor import Actor
+from app.services.run_steps import parts
 from app.services.uow import UnitOfWork, unit_of_work
 from app.tasks.runs import execute_run
 from tests.integration import rows
@@ -147,6 +148,23 @@ def test_a_piece_of_log_without_text_leaves_room_for_the_next(dora: User) -> Non
             run_execution.append_log(uow, run.id, run.fence, run_execution.LogPiece("apply", start, words))
     with unit_of_work() as uow:
         assert runs.log_text(uow.session, uow.session.get_one(Run, run.id)) == ("one\ntwo\n", 8)
+
+
+def test_a_count_of_finished_servers_and_which_they_are_come_together_whatever_a_late_look_says(dora: User) -> None:
+    run = rows.run(rows.workspace(dora), dora, RunState.APPLYING)
+
+    def seen() -> list[str]:
+        with unit_of_work() as uow:
+            one = uow.session.get_one(Run, run.id)
+            assert one.progress_done == [p.state for p in parts(one)].count("done")
+            return [p.state for p in parts(one)]
+
+    with unit_of_work() as uow:
+        run_execution.append_log(uow, run.id, run.fence, run_execution.LogPiece("apply", 0, "made\n", done=frozenset(run.targets[:1]), total=1))
+    assert seen() == ["done"]
+    with unit_of_work() as uow:  # what was asked of Proxmox before
+        run_execution.set_activity(uow, run.id, run.fence, {run.targets[0]: {"step": "clone", "percent": 90}})
+    assert seen() == ["done"]
 
 
 # ---------------------------------------------------------------- people against people, and against the end
