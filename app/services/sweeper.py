@@ -26,6 +26,7 @@ from app.services import (
     reservations,
     run_settlement,
     runs,
+    safe_change_execution,
     settings,
     state_history,
 )
@@ -51,7 +52,7 @@ def tick() -> None:
             return
         patient_until = _own_absence(uow)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep]
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep, safe_change_execution.sweep]
     if now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:

@@ -143,12 +143,21 @@ class ProxmoxClient:
         rows = _rows(self._do(f"reading the usage of VM {vmid}", lambda: call.get(timeframe=timeframe.value, cf="AVERAGE")))
         return sorted(map(_usage, rows), key=lambda point: point.at_s)
 
-    def agent_addresses(self, node: str, vmid: int) -> list[str]:
-        """The addresses the guest agent tells, without loopback and link-local; none while it does not answer."""
+    def agent_answers(self, node: str, vmid: int) -> bool:
+        """True when the guest agent answers."""
+        return self._agent_interfaces(node, vmid) is not None
+
+    def _agent_interfaces(self, node: str, vmid: int) -> Mapping[str, Any] | None:
         call = self._api.nodes(node).qemu(vmid).agent("network-get-interfaces").get
         try:
-            found = _mapping(self._do(f"asking the agent of VM {vmid}", call))
+            return _mapping(self._do(f"asking the agent of VM {vmid}", call))
         except ProxmoxRefused:
+            return None
+
+    def agent_addresses(self, node: str, vmid: int) -> list[str]:
+        """The addresses the guest agent tells, without loopback and link-local; none while it does not answer."""
+        found = self._agent_interfaces(node, vmid)
+        if found is None:
             return []
         out = [
             str(address.get("ip-address", ""))
