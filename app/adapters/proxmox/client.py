@@ -7,6 +7,7 @@ A client belongs to one thread of one process: make one where it is needed, clos
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import requests
 from proxmoxer.backends.https import JsonSerializer
 from proxmoxer.core import ProxmoxResource, ResourceException
 
+from app.adapters import figures
 from app.adapters.proxmox.errors import translate
 from app.adapters.proxmox.session import READ_S, ProxmoxSession
 from app.adapters.proxmox.types import (
@@ -224,10 +226,15 @@ class ProxmoxClient:
 
     # ---- below the methods
     def _do(self, doing: str, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
         try:
             return call()
         except (ResourceException, requests.RequestException, OSError, UnicodeError) as exc:
-            raise translate(exc, doing) from exc
+            error = translate(exc, doing)
+            figures.count(figures.PROXMOX_ERRORS, error.code)
+            raise error from exc
+        finally:
+            figures.took(figures.PROXMOX_S, time.perf_counter() - began)
 
     def _upid(self, doing: str, call: Callable[[], Any]) -> str:
         answer = self._do(doing, call)
