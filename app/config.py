@@ -87,6 +87,9 @@ class Settings(BaseModel):
     sim_control: bool = False
     sim_clone_seconds: float | None = Field(None, ge=0, le=3600)
 
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_headers: SecretStr | None = None
+
     terraform_bin: str = ""
     tpm_provider_mirror: Path | None = None
 
@@ -110,6 +113,13 @@ class Settings(BaseModel):
         if value and not value.startswith("https://"):
             raise ValueError("must begin with https://")
         return value.rstrip("/").removesuffix("/api2/json")
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _otlp(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://; traces are sent below it to /v1/traces")
+        return value
 
     @field_validator("database_url")
     @classmethod

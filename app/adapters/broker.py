@@ -1,6 +1,7 @@
 """The Celery application object, and the one way to ring a bell."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -80,7 +81,7 @@ def _publisher() -> Connection:
 _connection: Connection | None = None
 
 
-def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> None:
+def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin: Mapping[str, str] | None = None) -> None:
     """Send one message, at most 0.5 s, without retry. Raises BrokerDown."""
     global _connection, _down_until  # noqa: PLW0603 - one connection a process
     if time.monotonic() < _down_until:
@@ -96,6 +97,7 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> Non
                 producer=producer,
                 retry=False,
                 ignore_result=True,
+                headers={"origin": dict(origin)} if origin else None,
             )
     except (KombuOperationalError, RedisError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S

@@ -53,6 +53,7 @@ class Action(Versioned, Base):
     sent_at: Mapped[datetime | None]  # set before the call to Proxmox: from here on it is "in doubt" without a upid
     upid: Mapped[str | None] = mapped_column(String(160))
     bell_at: Mapped[datetime | None]
+    origin: Mapped[Json | None]  # the request it came from: {"request_id", "traceparent"}
     error: Mapped[Json | None]
     created_at: Mapped[created]
     started_at: Mapped[datetime | None]

@@ -35,6 +35,7 @@ class Run(Versioned, Base):
     # What was asked for ({"servers": {slug: {...new values...}}}), and the rendered Terraform inputs it led to.
     intent: Mapped[Json]
     inputs: Mapped[Json | None]
+    origin: Mapped[Json | None]  # the request it came from: {"request_id", "traceparent"}
     targets: Mapped[list[str]]  # slugs of the servers the request named
     names: Mapped[list[str]]  # their names, for people
     fence: Mapped[int] = mapped_column(default=0, server_default="0")

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
+from app import tracing
 from app.domain.action_state import SNAPSHOT, ActionKind, ActionState
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus, Severity
@@ -110,7 +111,7 @@ def _add(
     now = uow.session.scalar(select(func.clock_timestamp()))
     action = Action(
         task_id=uuid4(), bulk_id=bulk_id, safe_change_id=safe_change_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
-        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
+        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now, origin=tracing.origin() or None,
         finished_at=now if fault else None, version=1, fence=0,
         error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, joinedload
 
+from app import tracing
 from app.domain import server_spec
 from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
@@ -180,6 +181,7 @@ def run_for(
         task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
         apply_mode=mode, intent=intent, targets=slugs, names=names,
         progress_total=len(slugs), activity={}, fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
+        origin=tracing.origin() or None,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import requests
 from proxmoxer.backends.https import JsonSerializer
 from proxmoxer.core import ProxmoxResource, ResourceException
 
+from app import tracing
 from app.adapters import figures
 from app.adapters.proxmox.errors import translate
 from app.adapters.proxmox.session import READ_S, ProxmoxSession
@@ -228,7 +229,8 @@ class ProxmoxClient:
     def _do(self, doing: str, call: Callable[[], Any]) -> Any:
         began = time.perf_counter()
         try:
-            return call()
+            with tracing.span("proxmox", doing=doing):
+                return call()
         except (ResourceException, requests.RequestException, OSError, UnicodeError) as exc:
             error = translate(exc, doing)
             figures.count(figures.PROXMOX_ERRORS, error.code)

@@ -1,4 +1,4 @@
-"""Safe changes as chains of actions and a run, and how often in a row a cluster did not answer."""
+"""Safe changes as chains of actions and a run, how often in a row a cluster did not answer, and which request work came from."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,6 +51,7 @@ def upgrade() -> None:
     op.create_index("ix_safe_change_server", "safe_change", ["server_id", "created_at"])
     for table in ("run", "action"):
         op.add_column(table, sa.Column("safe_change_id", sa.Uuid(), nullable=True))
+        op.add_column(table, _json("origin"))
         op.create_foreign_key(op.f(f"fk_{table}_safe_change_id_safe_change"), table, "safe_change", ["safe_change_id"], ["id"], ondelete="SET NULL")
     # One part of each kind: whoever begins it twice is refused.
     op.create_index("uq_run_safe_change", "run", ["safe_change_id"], unique=True)
@@ -68,4 +69,5 @@ def downgrade() -> None:
         op.drop_index(f"uq_{table}_safe_change", table)
         op.drop_constraint(op.f(f"fk_{table}_safe_change_id_safe_change"), table)
         op.drop_column(table, "safe_change_id")
+        op.drop_column(table, "origin")
     op.drop_table("safe_change")
