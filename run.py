@@ -33,6 +33,8 @@ def arguments() -> argparse.Namespace:
     add.add_argument("username")
     add.add_argument("--role", required=True, help="administrator, operator, developer or viewer")
     commands.add_parser("info", help="print JSON about the running instance")
+    doctor = commands.add_parser("doctor", help="look at everything that has to be there, and say what to do about what is not")
+    doctor.add_argument("--json", action="store_true", help="for programs")
     # Not listed: a step of the start.
     commands.add_parser("prepare")
     return parser.parse_args()
@@ -55,6 +57,10 @@ def main() -> int:
 
             print(json.dumps(info(load_settings()), indent=2))
             return 0
+        if args.command == "doctor":
+            from launcher import doctor
+
+            return doctor.run(as_json=args.json)
         from launcher import commands
 
         return commands.run(args)
