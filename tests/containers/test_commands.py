@@ -1,0 +1,59 @@
+"""Every command of our own images, executed as it stands in the Compose files."""
+
+import contextlib
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.containers import stacks
+from tests.containers.conftest import Stores
+from tests.containers.engine import Container
+from tests.stack import eventually
+
+pytestmark = [pytest.mark.timeout(660), pytest.mark.slow]
+
+
+@contextlib.contextmanager
+def started(file: str, stores: Stores) -> Iterator[dict[str, Container]]:
+    """All services of ours, after the migrations that they wait for."""
+    ours = [name for name, service in stacks.services(file).items() if service["image"].startswith(stacks.OURS)]
+    first = Container(file, "migrate", stores)
+    first.start()
+    assert first.process is not None
+    assert first.process.wait(120) == 0, first.log.read_text()[-3000:]
+    assert (first.data / "admin-password").exists() == (file == stacks.FILES[0]), "made once, by whoever comes first"
+    made = {name: Container(file, name, stores) for name in ours if name != "migrate"}
+    try:
+        for container in made.values():
+            container.start()
+        yield made
+    finally:
+        for container in made.values():
+            container.kill()
+
+
+@pytest.mark.parametrize("file", stacks.FILES)
+def test_every_part_becomes_healthy_and_ends_when_it_is_told_to(stores: Stores, file: str) -> None:
+    with started(file, stores) as parts:
+        for name, container in parts.items():
+            eventually(container.healthy, 90, f"{name} is healthy")
+        if "web" in parts:
+            port = parts["web"].environment["PORT"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+                assert answer.status == 200
+        ended = {name: container.stop() for name, container in parts.items()}
+        assert set(ended.values()) <= {0}, ended
+
+
+def test_a_part_that_is_not_there_is_not_healthy(stores: Stores) -> None:
+    for name in ("web", "worker", "beat", "flower"):
+        stranger = Container("docker/compose.yml", name, stores)
+        stranger.environment["DATA_DIR"] = str(stores.place / "nobody")
+        stranger.start = lambda: None  # type: ignore[method-assign]
+        import subprocess
+
+        from tests.containers.tools import ROOT
+
+        done = subprocess.run(stranger.service["healthcheck"]["test"][1:], cwd=ROOT, env=stranger.environment, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, (name, done.stderr)
