@@ -10,6 +10,7 @@ from typing import Any
 from tests.containers.tools import ROOT, said, tool
 
 FILES = ("docker/compose.yml", "redis/docker-compose.yml")
+ALL = (*FILES, "monitoring/docker-compose.yml")
 OURS = "terraform-proxmox-manager"
 
 
@@ -33,7 +34,7 @@ def everywhere() -> list[tuple[str, str]]:
     """Return (file, service) of all files; for parameters, so it needs no tool."""
     import yaml
 
-    return [(file, name) for file in FILES for name in yaml.safe_load((ROOT / file).read_text())["services"]]
+    return [(file, name) for file in ALL for name in yaml.safe_load((ROOT / file).read_text())["services"]]
 
 
 def seconds(text: str) -> float:

@@ -18,7 +18,8 @@ VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_]+)")
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN_SECRET|BROKER_URL")
 ONE_SHOT = {"migrate"}
 EACH = pytest.mark.parametrize(("file", "name"), stacks.everywhere())
-FILE = pytest.mark.parametrize("file", stacks.FILES)
+FILE = pytest.mark.parametrize("file", stacks.ALL)
+OURS = pytest.mark.parametrize("file", stacks.FILES)
 
 
 def part(file: str, name: str) -> dict[str, Any]:
@@ -89,14 +90,14 @@ def test_the_root_file_system_of_our_parts_is_read_only_and_nothing_is_privilege
         assert "/data" in places
 
 
-@EACH
-def test_every_variable_of_the_file_is_explained_in_env_example(file: str, name: str) -> None:
+@FILE
+def test_every_variable_of_the_file_is_explained_in_env_example(file: str) -> None:
     explained = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert set(VARIABLE.findall((ROOT / file).read_text())) <= explained
 
 
-@EACH
-def test_a_default_in_the_file_is_the_default_of_the_program(file: str, name: str) -> None:
+@FILE
+def test_a_default_in_the_file_is_the_default_of_the_program(file: str) -> None:
     for variable, default in re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", (ROOT / file).read_text()):
         field = Settings.model_fields.get(variable.lower())
         if field is not None and field.default is not None:
@@ -108,7 +109,7 @@ def test_every_setting_is_in_env_example() -> None:
     assert {name.upper() for name in Settings.model_fields} <= explained
 
 
-@FILE
+@OURS
 def test_a_worker_that_is_stopped_has_the_time_to_finish_what_it_began(file: str) -> None:
     longest = int(Settings.model_fields["run_deadline_grace_s"].default)
     for name, service in stacks.services(file).items():
@@ -118,7 +119,7 @@ def test_a_worker_that_is_stopped_has_the_time_to_finish_what_it_began(file: str
             assert stacks.seconds(service["stop_grace_period"]) > longest, name
 
 
-@FILE
+@OURS
 def test_rabbitmq_is_there_only_when_asked_for_and_is_the_broker_then(file: str) -> None:
     plain, asked = stacks.loaded(file)["services"], stacks.loaded(file, RABBITMQ="1")["services"]
     assert plain["rabbitmq"]["profiles"] == ["rabbitmq"] and plain["rabbitmq"]["image"].startswith("rabbitmq:4")
@@ -131,7 +132,7 @@ def test_rabbitmq_is_there_only_when_asked_for_and_is_the_broker_then(file: str)
             assert service["depends_on"]["rabbitmq"] == {"condition": "service_healthy", "required": False}
 
 
-@FILE
+@OURS
 def test_redis_keeps_waiting_messages_and_shows_its_password_to_nobody(file: str) -> None:
     redis = stacks.services(file)["redis"]
     assert redis["image"] == "redis:7-alpine"
@@ -148,7 +149,7 @@ def test_the_stores_beside_a_web_server_are_those_that_the_readme_names() -> Non
     assert [p["published"] for p in found["flower"]["ports"]] == ["5555"]
 
 
-@FILE
+@OURS
 def test_secrets_are_made_once_and_every_one_that_is_asked_for(file: str, tmp_path: Path) -> None:
     place = tmp_path / "docker"
     place.mkdir()
