@@ -18,7 +18,7 @@ OURS = "terraform-proxmox-manager"
 def loaded(file: str, **environ: str) -> dict[str, Any]:
     """Return the project: schema checked, values filled in, references followed. Fails with what is wrong."""
     path = ROOT / file
-    done = said([tool("compose"), "-format", "json", path.name], cwd=path.parent, env={"PATH": os.defpath, **environ})
+    done = said([tool("compose"), path.name], cwd=path.parent, env={"PATH": os.defpath, **environ})
     assert done.returncode == 0, f"{file}: {done.stderr}"
     found: dict[str, Any] = json.loads(done.stdout)
     return found

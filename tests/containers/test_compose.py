@@ -13,7 +13,7 @@ from tests.containers.tools import ROOT, said, tool
 
 pytestmark = pytest.mark.timeout(660)  # the first one may have to build the loader
 
-PINNED = re.compile(r"^[a-z0-9./-]+:v?\d[\w.-]*$")
+PINNED = re.compile(r"^[a-z0-9./_-]+:v?\d[\w.-]*$")
 VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_]+)")
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN_SECRET|BROKER_URL")
 ONE_SHOT = {"migrate"}

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,9 @@ def test_an_alert_that_never_fires_would_be_noticed(tmp_path: Path, name: str) -
         if rule["alert"] == name:
             rule["expr"] = "vector(0) > 1"
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(broken))
-    shutil.copyfile(MONITORING / "alerts.test.yml", tmp_path / "alerts.test.yml")
+    cases = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())
+    cases["tests"] = [case for case in cases["tests"] if case["name"] == f"{name} fires"]
+    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump(cases))
     done = said([tool("promtool"), "test", "rules", "alerts.test.yml"], cwd=tmp_path)
     assert done.returncode and name in done.stdout + done.stderr
 

@@ -18,14 +18,14 @@ from app.config import client_environment
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / ".tools" / "go-tools"
 BUILD_S = 600
-# Built from tests/tools/go.mod; `cmd` is the loader of Docker Compose itself.
-FROM_GO = {"compose": "cmd", "kustomize": "kustomize"}
+# Built from tests/tools; `compose` is the loader of Docker Compose itself.
+FROM_GO = ("compose", "kustomize")
 
 
 def tool(name: str) -> str:
     """Return the program's path."""
     if name in FROM_GO:
-        return _built(FROM_GO[name])
+        return _built(name)
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     return found or _without(f"{name} is not installed")
@@ -43,8 +43,8 @@ def _without(reason: str) -> str:
 
 
 def _built(program: str) -> str:
-    wanted = (ROOT / "tests/tools/go.mod").read_text()
-    stamp = BUILT / "go.mod"
+    wanted = "".join((ROOT / "tests/tools" / file).read_text() for file in ("go.mod", "compose/main.go"))
+    stamp = BUILT / "built-from"
     BUILT.mkdir(parents=True, exist_ok=True)
     with (BUILT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -63,6 +63,6 @@ def _build() -> None:
         "PATH": os.pathsep.join([str(Path(go).parent), os.defpath]), "HOME": os.environ.get("HOME", os.devnull), **client_environment(),
         "GOBIN": str(BUILT), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOTELEMETRY": "off",
     }  # fmt: skip
-    done = subprocess.run([go, "install", "-trimpath", "tool"], cwd=ROOT / "tests/tools", env=env, capture_output=True, text=True, timeout=BUILD_S, check=False)
+    done = subprocess.run([go, "install", "-trimpath", "./...", "tool"], cwd=ROOT / "tests/tools", env=env, capture_output=True, text=True, timeout=BUILD_S, check=False)
     if done.returncode:
         _without(f"tests/tools cannot be built: {done.stderr[-1000:]}")
