@@ -1,6 +1,7 @@
-"""Whether one part is healthy, for container engines: `python -m launcher.healthcheck web|worker|beat|flower`.
+"""Whether one part is healthy, for container engines: `python -m launcher.healthcheck web|worker|beat|flower|database`.
 
-Exit code 0 when it is; else 1 with one line that says what is missing.
+Exit code 0 when it is; else 1 with one line that says what is missing. The database is healthy once `run.py migrate` has
+brought it to this program's revision, or a newer program to a newer one.
 """
 
 import argparse
@@ -23,6 +24,8 @@ def unhealthy(part: str, settings: Settings) -> str:
             return _page(settings.port, "/healthz")
         case "flower":
             return _page(settings.flower_port, "/healthcheck")
+        case "database":
+            return _database(settings)
         case "beat":
             age = sign_of_life.age_s(parts.schedule(settings))
             return "" if age is not None and age < SILENT_S else f"no message for {SILENT_S} s"
@@ -40,6 +43,27 @@ def _page(port: int, path: str) -> str:
     finally:
         connection.close()
     return "" if status == 200 else f"{path} answers {status}"
+
+
+def _database(settings: Settings) -> str:
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - the others need not wait for it
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from sqlalchemy import create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+
+    from app.database import alembic_config  # noqa: PLC0415
+
+    ours = ScriptDirectory.from_config(alembic_config(settings))
+    engine = create_engine(settings.database_url, connect_args={"connect_timeout": TIMEOUT_S})
+    try:
+        with engine.connect() as connection:
+            theirs = set(MigrationContext.configure(connection).get_current_heads())
+    except OperationalError:
+        return "the database does not answer"
+    finally:
+        engine.dispose()
+    older = {script.revision for script in ours.walk_revisions()} - set(ours.get_heads())
+    return "the database waits for its migration" if not theirs or theirs & older else ""
 
 
 def _worker() -> str:
@@ -60,7 +84,7 @@ def _worker() -> str:
 def main() -> int:
     """Judge one part; the exit code."""
     parser = argparse.ArgumentParser(prog="healthcheck")
-    parser.add_argument("part", choices=("web", "worker", "beat", "flower"))
+    parser.add_argument("part", choices=("web", "worker", "beat", "flower", "database"))
     try:
         fault = unhealthy(parser.parse_args().part, load_settings())
     except ConfigError as exc:
