@@ -42,6 +42,8 @@ def test_every_part_becomes_healthy_and_ends_when_it_is_told_to(stores: Stores, 
             port = parts["web"].environment["PORT"]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
                 assert answer.status == 200
+        clock = parts["beat" if "beat" in parts else "celery-worker"]
+        eventually((clock.data / "beat" / "alive").exists, 30, "the clock rings, also inside a worker")
         ended = {name: container.stop() for name, container in parts.items()}
         assert set(ended.values()) <= {0}, ended
 

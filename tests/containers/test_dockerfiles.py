@@ -1,9 +1,11 @@
 """The Dockerfiles: linted, pinned, without the simulator, and building the provider that the application looks for."""
 
+import argparse
 import re
 
 import pytest
 
+import bootstrap
 from app.adapters.terraform.provider import VERSION
 from tests.containers.tools import ROOT, said, tool
 
@@ -56,6 +58,12 @@ def test_nothing_of_the_simulator_reaches_the_image(name: str) -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored and not [line for line in ignored if line.startswith("!") and "simulator" in line]
     assert "bootstrap.py --production" in text(name)
+
+
+def test_a_production_set_up_takes_neither_the_simulator_nor_what_tests_need() -> None:
+    arguments = argparse.Namespace(production=True, no_assets=False, dev=False, quiet=True)
+    assert bootstrap.Bootstrap(arguments).lists == ["requirements.txt"]
+    assert "fakepve" not in (ROOT / "requirements.txt").read_text()
 
 
 def test_all_that_an_image_is_built_from_is_let_through() -> None:
