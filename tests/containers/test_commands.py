@@ -1,6 +1,10 @@
 """Every command of our own images, executed as it stands in the Compose files."""
 
 import contextlib
+import json
+import os
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 
@@ -9,7 +13,8 @@ import pytest
 from tests.containers import stacks
 from tests.containers.conftest import Stores
 from tests.containers.engine import Container, isolates
-from tests.stack import eventually
+from tests.containers.tools import ROOT
+from tests.stack import eventually, free_port
 
 pytestmark = [pytest.mark.timeout(660), pytest.mark.slow]
 
@@ -33,15 +38,41 @@ def started(file: str, stores: Stores) -> Iterator[dict[str, Container]]:
             container.kill()
 
 
+@contextlib.contextmanager
+def beside(stores: Stores) -> Iterator[str]:
+    """`python run.py web` on this machine with redis/host.env, as the README says; its port."""
+    (stores.place / "docker").mkdir(exist_ok=True)
+    (stores.place / "docker/secrets").symlink_to(stores.place / "secrets")
+    (stores.place / ".env").write_text((ROOT / "redis/host.env").read_text())
+    port = str(free_port())
+    env = {"PATH": os.defpath, **stores.environment, "ENV_FILE": str(stores.place / ".env"), "DATA_DIR": str(stores.place / "host"), "PORT": port}
+    log = stores.place / "host.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "run.py", "web"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def working(port: str) -> set[str]:
+    """What /readyz says is there; nothing until it answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return {check["name"] for check in json.load(answer)["checks"] if check["ok"]}
+    except OSError:
+        return set()
+
+
 @pytest.mark.parametrize("file", stacks.FILES)
 def test_every_part_becomes_healthy_and_ends_when_it_is_told_to(stores: Stores, file: str) -> None:
     with started(file, stores) as parts:
         for name, container in parts.items():
             eventually(container.healthy, 90, f"{name} is healthy")
-        if "web" in parts:
-            port = parts["web"].environment["PORT"]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
-                assert answer.status == 200
+        with contextlib.ExitStack() as stack:
+            port = parts["web"].environment["PORT"] if "web" in parts else stack.enter_context(beside(stores))
+            eventually(lambda: {"database", "keys", "redis", "broker", "workers"} <= working(port), 60, "requests are taken and workers are there")
         clock = parts["beat" if "beat" in parts else "celery-worker"]
         eventually((clock.data / "beat" / "alive").exists, 30, "the clock rings, also inside a worker")
         ended = {name: container.stop() for name, container in parts.items()}
