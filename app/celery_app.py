@@ -11,6 +11,7 @@ from celery import Task, signals
 from sqlalchemy.exc import OperationalError
 
 from app import create_core
+from app.adapters import figures
 from app.adapters.broker import celery
 from app.config import get_settings
 from app.extensions import db
@@ -48,6 +49,11 @@ def _logging(**_: object) -> None:
 @signals.worker_shutting_down.connect
 def _leaving(**_: object) -> None:
     process.wake(LEAVING)
+
+
+@signals.heartbeat_sent.connect
+def _sign_of_life(sender: Any, **_: object) -> None:
+    figures.worker_is_there(str(sender.eventer.hostname))
 
 
 @functools.cache

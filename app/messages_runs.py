@@ -52,6 +52,7 @@ MESSAGES: dict[str, LazyString] = {
     # why a run waits
     "waiting_for_run": _l("Waits for run #%(run)s, which works on the same servers."),
     "waiting_for_unlock": _l("Waits: %(by)s has locked the workspace. %(reason)s"),
+    "waiting_for_safe_change": _l("Waits until the safe change of %(server)s has ended: it may be put back."),
     "waiting_for_action": _l("Waits until an action on %(server)s has ended."),
     "waiting_for_template_slot": _l("Waits for a free slot: enough clones of the template are being made."),
     "waiting_for_node_slot": _l("Waits for a free slot: enough servers are being made on %(name)s."),
@@ -84,8 +85,14 @@ MESSAGES: dict[str, LazyString] = {
     "run_planned": _l("A plan waits for confirmation: %(servers)s"),
     "run_waits": _l("A plan waits until somebody else approves it: %(servers)s"),
     "run_applied": _l("Done: %(servers)s"),
+    "run_applied:create": _l("Created: %(servers)s"),
+    "run_applied:change": _l("Changed: %(servers)s"),
+    "run_applied:delete": _l("Deleted: %(servers)s"),
     "run_no_changes": _l("Nothing had to be changed: %(servers)s"),
     "run_errored": _l("Failed: %(servers)s"),
+    "run_errored:create": _l("Creation failed: %(servers)s"),
+    "run_errored:change": _l("Change failed: %(servers)s"),
+    "run_errored:delete": _l("Deletion failed: %(servers)s"),
     "run_canceled": _l("Canceled: %(servers)s"),
     "run_discarded": _l("Plan discarded, nothing was changed: %(servers)s"),
     # why a run failed

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, current_app, request
 from redis.exceptions import RedisError
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -17,8 +17,9 @@ from app.domain.permissions import Permission
 from app.errors import AppError, Forbidden, Unauthenticated
 from app.extensions import db
 from app.log import get_logger
-from app.models import Action, Cluster, Notification, Outbox, Run, Server
+from app.models import Cluster
 from app.routes.access import LOOPBACK, client_address, current_actor, open_to_all
+from app.services import figures as asked
 from app.services import settings as stored
 from app.session_store import has_bearer
 from app.streaming import events
@@ -126,25 +127,6 @@ def readyz() -> Response:
     return response
 
 
-def _counts(session: Session) -> metrics.DatabaseCounts:
-    def by(column: object) -> dict[str, int]:
-        rows = session.execute(select(column, func.count()).group_by(column))  # type: ignore[call-overload]
-        return {str(value): count for value, count in rows}
-
-    outbox = session.scalar(select(func.count()).select_from(Outbox)) or 0
-    unread = session.scalar(select(func.count()).where(Notification.read_at.is_(None))) or 0
-    alive = session.execute(
-        select(Server.status, func.count()).where(Server.deleted_at.is_(None)).group_by(Server.status)
-    )
-    return metrics.DatabaseCounts({
-        "tpm_runs": ("Runs by state.", "state", by(Run.state)),
-        "tpm_actions": ("Actions by state.", "state", by(Action.state)),
-        "tpm_servers": ("Servers by status.", "status", {str(value): count for value, count in alive}),
-        "tpm_outbox_rows": ("Messages and events not yet sent.", "", {"": outbox}),
-        "tpm_notifications_unread": ("Unread notifications.", "", {"": unread}),
-    })  # fmt: skip
-
-
 @bp.get("/metrics")
 @open_to_all("loopback may read the figures; anybody else needs a token")
 def figures() -> Response:
@@ -154,5 +136,5 @@ def figures() -> Response:
     elif client_address() not in LOOPBACK:
         raise Unauthenticated
     with Session(db.engine) as session:
-        counts = _counts(session)
-    return Response(metrics.render(counts), content_type="text/plain; version=0.0.4; charset=utf-8")
+        found = asked.read(session)
+    return Response(metrics.render(metrics.Asked(found)), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
+from app.adapters import figures
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.terraform import events
 from app.adapters.terraform.binary import tool_environment
@@ -140,6 +141,7 @@ class RunContext:
                     self._follow(tail, phase, code is not None, total)
         finally:
             tail.close()
+        figures.count(figures.TERRAFORM_EXITS, phase.partition("-")[0], str(code))
         if log and code not in (0, 2):
             self._crash_text(phase)
         return code

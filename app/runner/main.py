@@ -10,6 +10,7 @@ import shutil
 
 from flask import Flask
 
+from app.adapters import figures
 from app.adapters.terraform.process import KeeperGone
 from app.adapters.terraform.skeleton import ensure_skeleton
 from app.domain.run_state import RunState
@@ -35,6 +36,8 @@ def run(app: Flask, claim: Claim) -> None:
         except (Fenced, KeeperGone, Leaving) as exc:
             # Somebody else goes on, or Terraform finishes without us and the next runner waits for it.
             log.warning("runner_left", run_id=claim.run_id, fence=claim.fence, reason=str(exc))
+            if isinstance(exc, Fenced):
+                figures.count(figures.CLAIMS_LOST, "run")
         except LOST as exc:
             log.error("runner_gave_up", run_id=claim.run_id, fence=claim.fence, reason=str(exc.orig))
 

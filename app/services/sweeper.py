@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, exists, func, select, text
 from sqlalchemy.orm import aliased
 
-from app.adapters import broker
+from app.adapters import broker, figures
 from app.domain.run_activity import working
 from app.domain.run_state import ACTIVE, FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
 from app.domain.server_status import ServerStatus
@@ -26,6 +26,7 @@ from app.services import (
     reservations,
     run_settlement,
     runs,
+    safe_change_execution,
     settings,
     state_history,
 )
@@ -50,8 +51,9 @@ def tick() -> None:
         if not uow.session.scalar(text("select pg_try_advisory_xact_lock(:key, 0)"), {"key": LOCK_KEY}):
             return
         patient_until = _own_absence(uow)
+        figures.count(figures.SWEEPS)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep]
+    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep, safe_change_execution.sweep]
     if now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:
