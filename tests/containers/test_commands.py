@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -65,6 +66,13 @@ def working(port: str) -> set[str]:
         return set()
 
 
+def exported(port: str) -> set[str]:
+    """The names that /metrics explains, also those that have no value yet; a counter's with its ending."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        found = re.findall(r"^# TYPE (\w+) (\w+)", answer.read().decode(), re.MULTILINE)
+    return {name for name, _ in found} | {f"{name}_total" for name, kind in found if kind == "counter"}
+
+
 @pytest.mark.parametrize("file", stacks.FILES)
 def test_every_part_becomes_healthy_and_ends_when_it_is_told_to(stores: Stores, file: str) -> None:
     with started(file, stores) as parts:
@@ -73,6 +81,8 @@ def test_every_part_becomes_healthy_and_ends_when_it_is_told_to(stores: Stores, 
         with contextlib.ExitStack() as stack:
             port = parts["web"].environment["PORT"] if "web" in parts else stack.enter_context(beside(stores))
             eventually(lambda: {"database", "keys", "redis", "broker", "workers"} <= working(port), 60, "requests are taken and workers are there")
+            asked = set(re.findall(r"\btpm_[a-z_]+?(?=_bucket\b|\b)", (ROOT / "monitoring/alerts.yml").read_text()))
+            assert asked <= exported(port), "alerts ask for what the web server tells"
         clock = parts["beat" if "beat" in parts else "celery-worker"]
         eventually((clock.data / "beat" / "alive").exists, 30, "the clock rings, also inside a worker")
         ended = {name: container.stop() for name, container in parts.items()}
