@@ -25,6 +25,8 @@ def arguments() -> argparse.Namespace:
         part = commands.add_parser(name, help=text)
         if name == "worker":
             part.add_argument("-Q", "--queues", help="comma separated: terraform, proxmox, default")
+            part.add_argument("-c", "--concurrency", type=int, help="tasks at once; by default TERRAFORM_WORKERS, for short work alone ACTION_THREADS")
+            part.add_argument("-B", "--beat", action="store_true", help="with the clock in it; a second clock does no harm")
     token = commands.add_parser("token", help="print a new API token and nothing else")
     token.add_argument("username")
     token.add_argument("--name", required=True, help="what the token is for")

@@ -299,7 +299,7 @@ def _merge(layers: list[tuple[Source, dict[str, str], Path]]) -> tuple[dict[str,
         for name in Settings.model_fields:
             if name in values:
                 continue
-            text = layer.get(name.upper(), "").strip() or _from_file(name, layer)
+            text = layer.get(name.upper(), "").strip() or _from_file(name, layer, base)
             if text:
                 # A relative path means a place beside where it was written.
                 values[name] = base / text if name in ("data_dir", "proxmox_ca_file", "tpm_provider_mirror") else text
@@ -309,13 +309,13 @@ def _merge(layers: list[tuple[Source, dict[str, str], Path]]) -> tuple[dict[str,
     return values, sources
 
 
-def _from_file(name: str, layer: Mapping[str, str]) -> str:
+def _from_file(name: str, layer: Mapping[str, str], base: Path) -> str:
     path = layer.get(f"{name.upper()}_FILE", "").strip()
     # PROXMOX_CA has no value of its own: PROXMOX_CA_FILE is a field.
     if not path or f"{name}_file" in Settings.model_fields:
         return ""
     try:
-        text = Path(path).read_text(encoding="utf-8").strip()
+        text = (base / path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{name.upper()}_FILE names {path}, which cannot be read: {exc}") from None
     if not text:
