@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_core, tracing
 from app.adapters import figures
-from app.adapters.broker import celery
+from app.adapters.broker import ORIGIN, celery
 from app.config import get_settings
 from app.extensions import db
 from app.log import configure
@@ -36,7 +36,7 @@ class ContextTask(Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         structlog.contextvars.clear_contextvars()
-        origin = tracing.take_up(self.request.get("origin"), task_id=str(self.request.id), task=self.name)
+        origin = tracing.take_up(self.request.get(ORIGIN), task_id=str(self.request.id), task=self.name)
         with flask_app.app_context(), tracing.span(self.name, origin.get("traceparent", "")) if origin.get("traceparent") else contextlib.nullcontext():
             return self.run(*args, **kwargs)
 

@@ -25,7 +25,7 @@ def unhealthy(part: str, settings: Settings) -> str:
         case "flower":
             return _page(settings.flower_port, "/healthcheck")
         case "database":
-            return _database(settings)
+            return database_fault(settings)
         case "beat":
             age = sign_of_life.age_s(parts.schedule(settings))
             return "" if age is not None and age < SILENT_S else f"no message for {SILENT_S} s"
@@ -45,7 +45,8 @@ def _page(port: int, path: str) -> str:
     return "" if status == 200 else f"{path} answers {status}"
 
 
-def _database(settings: Settings) -> str:
+def database_fault(settings: Settings) -> str:
+    """What keeps the database from being used by this program; nothing when it can."""
     from alembic.migration import MigrationContext  # noqa: PLC0415 - the others need not wait for it
     from alembic.script import ScriptDirectory  # noqa: PLC0415
     from sqlalchemy import create_engine  # noqa: PLC0415

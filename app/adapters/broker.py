@@ -18,6 +18,7 @@ from app.domain.tasks import ROUTES, Queue, TaskName
 from app.errors import AppError
 
 SEND_TIMEOUT_S = 0.5
+ORIGIN = "tpm_origin"  # a message header; "origin" is one of Celery's own
 # After a failure nobody waits for the broker again for so long; the sweeper rings meanwhile.
 BREAK_S = 2.0
 
@@ -97,7 +98,7 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin
                 producer=producer,
                 retry=False,
                 ignore_result=True,
-                headers={"origin": dict(origin)} if origin else None,
+                headers={ORIGIN: dict(origin)} if origin else None,
             )
     except (KombuOperationalError, RedisError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S
