@@ -51,6 +51,7 @@ MESSAGES: dict[str, LazyString] = {
     "workspace_empty": _l("The workspace has no server any more."),
     # why a run waits
     "waiting_for_run": _l("Waits for run #%(run)s, which works on the same servers."),
+    "waiting_for_resume": _l("Waits: runs are paused in this restored copy until an administrator lets them go on."),
     "waiting_for_unlock": _l("Waits: %(by)s has locked the workspace. %(reason)s"),
     "waiting_for_action": _l("Waits until an action on %(server)s has ended."),
     "waiting_for_template_slot": _l("Waits for a free slot: enough clones of the template are being made."),
