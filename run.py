@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 if sys.version_info < (3, 11):
     sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
@@ -32,6 +33,11 @@ def arguments() -> argparse.Namespace:
     add = user.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser("add", help="print the new user's password and nothing else")
     add.add_argument("username")
     add.add_argument("--role", required=True, help="administrator, operator, developer or viewer")
+    backup = commands.add_parser("backup", help="write the database and the keys into one file, also while everything runs")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    restore = commands.add_parser("restore", help="make a new installation out of a backup, in an empty DATA_DIR")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument("--take-over", action="store_true", help="take the original's place; without it the copy gets an id of its own and its runs are paused")
     commands.add_parser("info", help="print JSON about the running instance")
     # Not listed: a step of the start.
     commands.add_parser("prepare")
@@ -55,6 +61,10 @@ def main() -> int:
 
             print(json.dumps(info(load_settings()), indent=2))
             return 0
+        if args.command in ("backup", "restore"):
+            from launcher import backup
+
+            return backup.backup(args.file) if args.command == "backup" else backup.restore(args.file, take_over=args.take_over)
         from launcher import commands
 
         return commands.run(args)
