@@ -25,10 +25,32 @@ def become_another(connection: Any) -> str:
             )
         before, after = f"{MARKER}/{former}/", f"{MARKER}/{fresh}/"
         cursor.execute("update server set marker = %s || substr(marker, %s) where starts_with(marker, %s)", (after, len(before) + 1, before))
-        # Processes of the original may live on this very machine under the noted ids.
-        cursor.execute("delete from run_lease")
+        _leave_begun_work(cursor)
         _tell_nobody_twice(cursor)
     return fresh
+
+
+def _leave_begun_work(cursor: Any) -> None:
+    """End what the original had begun: it goes on with that itself, and plans made there carry its markers."""
+    error = json.dumps({"code": "restored_copy", "args": {}, "detail": ""})
+    cursor.execute(
+        "update run set state = 'errored', error = %s, finished_at = clock_timestamp(), version = version + 1 "
+        "where state in ('planning', 'planned', 'apply_queued', 'applying') returning id",
+        (error,),
+    )
+    ended = tuple(row[0] for row in cursor) or (0,)
+    cursor.execute(
+        "update action set state = 'failed', error = %s, finished_at = clock_timestamp(), version = version + 1 where state = 'running' returning id",
+        (error,),
+    )
+    actions = tuple(row[0] for row in cursor) or (0,)
+    cursor.execute("update server set status = 'failed' where status = 'creating' and busy_run_id in %s", (ended,))
+    cursor.execute("update server set status = 'unknown' where status = 'deleting' and busy_run_id in %s", (ended,))
+    cursor.execute("update server set busy_run_id = null, version = version + 1 where busy_run_id in %s", (ended,))
+    cursor.execute("update server set busy_action_id = null, version = version + 1 where busy_action_id in %s", (actions,))
+    cursor.execute("delete from slot where run_id in %s", (ended,))
+    # Processes of the original may live on this very machine under the noted ids.
+    cursor.execute("delete from run_lease")
 
 
 def _tell_nobody_twice(cursor: Any) -> None:

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
 
-from tests.stack import ROOT, Api, Stack, eventually, running
+from tests.stack import ROOT, Stack, eventually, running
 
 
 def run_py(stack: Stack, *argv: str) -> "subprocess.CompletedProcess[str]":
@@ -27,9 +26,15 @@ def original() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def saved(original: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The backup of a moment at which a run was making the server `late`."""
     file = tmp_path_factory.mktemp("backup") / "instance.backup"
+    original.control("time", clone_seconds=4)
+    api = original.api()
+    run = api.create("late")["run_id"]
+    eventually(lambda: any(vm["lock"] == "clone" for vm in original.vms().values()), 60, "the clone has begun")
     done = run_py(original, "backup", str(file))
     assert done.returncode == 0, done.stderr
+    api.wait_run(run, "applied")
     return file
 
 
@@ -46,26 +51,15 @@ def restored(saved: Path, *flags: str) -> Iterator[Stack]:
         place.stop()
 
 
-def token(stack: Stack) -> Api:
-    done = run_py(stack, "token", "admin", "--name", "restored")
-    assert done.returncode == 0, done.stderr
-    return Api(stack.base, done.stdout.strip())
-
-
-def ask(stack: Stack, question: str) -> list[tuple]:
-    import json
-
-    url = json.loads((stack.data_dir / "instance.json").read_text())["database_url"].replace("+psycopg2", "")
-    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(question)
-        return cursor.fetchall()
-
-
 def installation(stack: Stack) -> str:
-    return ask(stack, "select value->>'id' from setting where key = 'installation_id'")[0][0]
+    return str(stack.sql("select value->>'id' from setting where key = 'installation_id'")[0][0])
 
 
-CONTENT = "select (select json_agg(u order by u.id) from (select id, username, password_hash, role from \"user\") u)::text, (select json_agg(s order by s.id) from (select id, name, vmid, tags, nics, disks from server) s)::text, (select string_agg(encode(body, 'hex'), ',' order by id) from state_version)"
+CONTENT = """
+    select (select json_agg(u order by u.id) from (select id, username, password_hash, role from "user") u)::text,
+           (select json_agg(s order by s.id) from (select id, name, vmid, tags, nics, disks from server) s)::text,
+           (select string_agg(encode(body, 'hex'), ',' order by id) from state_version where workspace_id = (select workspace_id from server where name = 'kept'))
+"""
 
 
 def test_a_backup_is_readable_for_its_owner_only_and_never_overwrites(original: Stack, saved: Path) -> None:
@@ -76,27 +70,25 @@ def test_a_backup_is_readable_for_its_owner_only_and_never_overwrites(original: 
 
 def test_a_copy_has_everything_but_is_an_installation_of_its_own_that_never_touches_the_originals_servers(original: Stack, saved: Path) -> None:
     with restored(saved) as copy:
-        assert ask(copy, CONTENT) == ask(original, CONTENT)
+        assert copy.sql(CONTENT) == original.sql(CONTENT)
         assert installation(copy) != installation(original)
-        api, vms = token(copy), original.vms()
-        assert api.get("/api/servers/kept")["tags"] == ["before"]
-        change = api.change("kept", tags=["copy"])
-        action = api.post("/api/servers/kept/stop").json
-        waiting = api.run(change["run_id"])
-        assert (waiting["state"], waiting["waiting"]["code"]) == ("plan_queued", "waiting_for_resume")
-        assert api.call("DELETE", f"/api/runs/{change['run_id']}").status in (200, 202, 404, 405), "nobody has to wait for it"
+        api, vms = copy.api(), original.vms()
+        assert api.get("/api/servers/late")["status"] == "failed"
+        assert [run["error"]["code"] for run in api.get("/api/runs?state=failed")["items"]] == ["restored_copy"]
+        change = api.change("kept", tags=["copy"])["run_id"]
+        assert (api.run(change)["state"], api.run(change)["waiting"]["code"]) == ("plan_queued", "waiting_for_resume")
         assert api.post("/api/settings/resume-runs").json["resumed"]
-        ended = api.wait_task(action["task_id"]) if "task_id" in action else None
-        settled = api.wait_run(change["run_id"])
-        assert settled["state"] == "errored", settled
-        assert ended is None or not ended["result"].get("ok"), ended
+        assert api.wait_run(change, "errored")["error"]["code"] == "server_replaced"
+        stopped = api.post("/api/servers/kept/stop").json["task_id"]
+        assert api.wait_task(stopped)["error"]["code"] == "not_ours"
         assert original.vms() == vms, "the original's servers are as they were"
 
 
 def test_a_copy_that_takes_over_goes_on_with_the_same_servers(original: Stack, saved: Path) -> None:
     with restored(saved, "--take-over") as copy:
         assert installation(copy) == installation(original)
-        api = token(copy)
+        api = copy.api()
+        eventually(lambda: api.get("/api/servers/late")["status"] == "running", 60, "the run that was going on went on")
         changed = api.wait_run(api.change("kept", tags=["taken-over"])["run_id"], "applied", timeout_s=120)
         assert changed["plan"] == {"add": 0, "change": 1, "remove": 0, "import": 0}
         vm = next(vm for vm in original.vms().values() if vm["name"] == "kept")
