@@ -51,12 +51,22 @@ def written(target: Path) -> Iterator[zipfile.ZipFile]:
                 yield archive
             file.flush()
             os.fsync(file.fileno())
-        # Never over a file that appeared meanwhile.
-        os.link(part, target)
+        _named(part, target)
     except OSError as exc:
         raise Refusal(f"{target} cannot be written: {exc.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _named(part: Path, target: Path) -> None:
+    """Give the file its name, never over one that appeared meanwhile."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without links.
+        part.rename(target)
 
 
 def seal(archive: zipfile.ZipFile, keys: dict[str, str], **facts: Any) -> Manifest:

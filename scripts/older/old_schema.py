@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "notifications": ("id", "type", "title", "message", "details", "severity", "user_id", "is_read", "created_at"),
 }  # fmt: skip
 KEYS = {"projects": "name", "users": "username", "servers": "name"}
+NAMED = {"datastores"}
 Row = dict[str, Any]
 
 
@@ -84,8 +85,11 @@ class OldDatabase:
 
     def rows(self, table: str) -> Iterator[Row]:
         """Yield the rows with the columns that are there, oldest first, each with its `id`."""
-        columns = ", ".join([*(f'"{column}"' for column in self.tables[table]), *([] if "id" in self.tables[table] else ['rowid as "id"'])])
-        for row in self.connection.execute(f'select {columns} from "{table}" order by "id"'):  # noqa: S608 - names of ours
+        columns = [f'"{column}"' for column in self.tables[table] if column != "id"]
+        # Datastores are called by their names; nothing refers to them by id.
+        number = '"id"' if "id" in self.tables[table] and table not in NAMED else "rowid"
+        query = f'select {", ".join([f"{number} as id", *columns])} from "{table}" order by {number}'  # noqa: S608 - names of ours
+        for row in self.connection.execute(query):
             yield dict(row)
 
     def source(self) -> str:
