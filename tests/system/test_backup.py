@@ -1,6 +1,7 @@
 """A backup of a running instance, restored: the same servers, states and people, and never a hand on the original's VMs."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.stack import ROOT, Stack, eventually, running
@@ -115,3 +117,20 @@ def test_a_restore_that_was_killed_leaves_no_instance_and_is_done_again(saved: P
     assert again.returncode == 0, again.stderr
     refused = run_py(place, "restore", str(saved))
     assert (refused.returncode, "is in use" in refused.stderr) == (2, True)
+
+
+def test_a_backup_is_restored_into_a_database_that_is_configured_and_only_into_an_empty_one(original: Stack, saved: Path) -> None:
+    url = json.loads((original.data_dir / "instance.json").read_text())["database_url"].replace("+psycopg2", "")
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("create database restored")
+    elsewhere = url.rpartition("/")[0] + "/restored"
+    first, second = (Stack(saved.parent / name, {"DATABASE_URL": elsewhere}) for name in ("first", "second"))
+    done = run_py(first, "restore", str(saved))
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(psycopg2.connect(elsewhere)) as connection, connection.cursor() as cursor:
+        cursor.execute("select (select count(*) from server), (select count(*) from setting where key = 'runs_paused'), (select count(*) from outbox)")
+        assert cursor.fetchone() == (2, 1, 0)
+    assert not (first.data_dir / "postgres").exists()
+    again = run_py(second, "restore", str(saved))
+    assert (again.returncode, "the database is not empty" in again.stderr) == (2, True)
