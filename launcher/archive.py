@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,10 +93,12 @@ def opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest, dict[str, 
             body = archive.read(KEYS)
             if hashlib.sha256(body).hexdigest() != manifest.keys_sha256:
                 raise Refusal(f"{source} is damaged: its keys are not those that were written")
+            if bad := archive.testzip():
+                raise Refusal(f"{source} is damaged: {bad} in it is not as it was written")
             yield archive, manifest, json.loads(body)
     except FileNotFoundError:
         raise Refusal(f"there is no file {source}") from None
-    except zipfile.BadZipFile as exc:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as exc:
         raise Refusal(f"{source} is damaged or no backup: {exc}") from None
     except (KeyError, TypeError, ValueError) as exc:
         raise Refusal(f"{source} is no backup of this application, or its manifest is damaged ({type(exc).__name__})") from None

@@ -1,5 +1,6 @@
 """The file of a backup: what cannot be restored is one sentence, and leaves nothing behind."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.config import ROOT
+from app.models import Base
 from launcher import archive as files
 from launcher.database_copy import Table
 from launcher.instance import Refusal
@@ -80,11 +82,46 @@ def test_a_file_that_is_no_good_backup_is_refused_before_anything_is_made(tmp_pa
     assert not (tmp_path / "data").exists()
 
 
-def test_a_table_with_other_rows_than_were_written_is_refused_and_the_next_restore_begins_anew(tmp_path: Path) -> None:
-    file = archive(tmp_path / "file", tables={"cluster": Table(["id"], 1, "0" * 64)}, cluster=b"1\n")
-    for _ in range(2):
-        done = run(tmp_path, "restore", str(file))
-        assert (done.returncode, "nothing was restored" in done.stderr) == (2, True), done.stderr
+ROW = b"1\tshop\tnever\tf\t2026-01-01 00:00:00+00\n"
+COLUMNS = ["id", "name", "approval", "four_eyes", "created_at"]
+
+
+def whole(path: Path, sha256: str, row: bytes = ROW) -> Path:
+    """A backup with one project in it; of all other tables there is nothing."""
+    nothing = Table(["*"], 0, hashlib.sha256(b"").hexdigest())
+    names = [table.name for table in Base.metadata.sorted_tables if table.name != "unmanaged_server"]
+    tables = {name: Table([next(iter(Base.metadata.tables[name].columns)).name], nothing.rows, nothing.sha256) for name in names}
+    return archive(path, tables=tables | {"project": Table(COLUMNS, 1, sha256)}, **dict.fromkeys(names, b"") | {"project": row})
+
+
+def test_a_backup_of_an_older_revision_is_restored_and_brought_to_todays(tmp_path: Path) -> None:
+    done = run(tmp_path, "restore", str(whole(tmp_path / "file", hashlib.sha256(ROW).hexdigest())))
+    assert done.returncode == 0, done.stderr
+    assert "its runs are paused until an administrator lets them go on" in done.stdout
+    kept = json.loads((tmp_path / "data" / "instance.json").read_text())
+    assert {name: kept[name] for name in KEYS} == KEYS
+
+
+def spoilt(path: Path) -> Path:
+    """Change a byte of the table in the file."""
+    with zipfile.ZipFile(path) as made:
+        offset = made.getinfo("tables/project.copy").header_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 30 + len("tables/project.copy") + 20 + 10] ^= 0xFF
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("how", "sentence"), [("other rows", "the table project has 1 rows or other contents than the 1 that were written"), ("a spoilt byte", "is damaged")])
+def test_a_damaged_table_is_refused_and_the_next_restore_begins_anew(tmp_path: Path, how: str, sentence: str) -> None:
+    good = hashlib.sha256(ROW).hexdigest()
+    file = whole(tmp_path / "file", "0" * 64) if how == "other rows" else spoilt(whole(tmp_path / "file", good))
+    done = run(tmp_path, "restore", str(file))
+    assert (done.returncode, sentence in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    if how == "other rows":
+        assert "did not come to its end" in run(tmp_path).stderr, "it does not start"
+    done = run(tmp_path, "restore", str(whole(tmp_path / "good", good)))
+    assert done.returncode == 0, done.stderr
 
 
 def test_keys_that_are_configured_must_be_the_backups(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_locked_database_is_refused_with_the_way_out(read, tmp_path):
     assert (code, backup, "is locked by another program: stop the older application" in text) == (1, None, True)
 
 
-@pytest.mark.parametrize("how", ["cut", "changed", "missing", "manifest", "foreign", "unknown table"])
+@pytest.mark.parametrize("how", ["cut", "shorter", "changed", "missing", "manifest", "foreign", "unknown table"])
 def test_a_damaged_or_foreign_backup_is_refused(read, tmp_path, how):
     from scripts.older.report import Refused
 
@@ -170,6 +170,8 @@ def test_a_damaged_or_foreign_backup_is_refused(read, tmp_path, how):
     match how:
         case "cut":
             file.write_bytes(file.read_bytes()[:-40])
+        case "shorter":
+            file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
         case "changed":
             file.write_text(file.read_text().replace('"web"', '"wob"'))
         case "missing":
@@ -180,5 +182,6 @@ def test_a_damaged_or_foreign_backup_is_refused(read, tmp_path, how):
             manifest.write_text('{"name": "package", "version": "1.0.0"}')
         case "unknown table":
             manifest.write_text(json.dumps({**content, "files": {**content["files"], "../../etc/passwd": {"rows": 1, "sha256": ""}}}))
-    with pytest.raises(Refused, match=r"damaged|another program|cannot be read"):
+    sentence = {"cut": "is damaged in line 2", "shorter": "has 1 rows", "changed": "is damaged in line 1", "missing": "cannot be read", "foreign": "another program"}.get(how, "is damaged")
+    with pytest.raises(Refused, match=sentence):
         Backup.opened(backup.folder)
