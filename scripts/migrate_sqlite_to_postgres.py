@@ -62,6 +62,9 @@ def main(given: Sequence[str] | None = None) -> int:
     except ConfigError as exc:
         print(f"Configuration: {exc}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
     return 0
 
 

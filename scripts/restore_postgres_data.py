@@ -50,8 +50,18 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"Configuration: {exc}", file=sys.stderr)
         return 2
     except psycopg2.OperationalError as exc:
-        print(f"the database does not answer; is the instance running? ({str(exc).strip().splitlines()[0]})", file=sys.stderr)
+        print(f"the database does not answer; is the instance running? ({_first_line(exc)})", file=sys.stderr)
         return 1
+    except psycopg2.Error as exc:
+        print(f"the database refuses: {_first_line(exc)}; what was loaded stays, and calling it again loads the rest", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was loaded stays, and calling it again loads the rest", file=sys.stderr)
+        return 130
+
+
+def _first_line(exc: psycopg2.Error) -> str:
+    return str(exc).strip().partition("\n")[0]
 
 
 def _load(connection: object, backup: Backup, *, each_table: bool) -> int:

@@ -48,7 +48,7 @@ def guests() -> Response:
     whose, node, q = args.get("whose", ""), args.get("node") or None, args.get("q", "").strip()[:100] or None
     found = nodes.guests_page(session, node, q, 50, args.get("cursor"), WHOSE.get(whose))
     shown: dict[str, Any] = {
-        "page": found, "ours": nodes.servers_of(session, found.items), "whose": whose, "filtered": bool(whose or node or q or args.get("cursor")),
+        "page": found, "ours": nodes.servers_of(session, found.items), "older": unmanaged.known(session, found.items), "whose": whose, "filtered": bool(whose or node or q or args.get("cursor")),
         "clusters": {c.id: c.name for c in clusters.connected(session)},
     }  # fmt: skip
     if not is_partial():

@@ -24,6 +24,13 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(UnmanagedServer)) or 0
 
 
+def known(session: Session, guests: Sequence[Guest]) -> set[tuple[int | None, str]]:
+    """Return VMID and name of those guests that the older application knew."""
+    pairs = [(guest.vmid, guest.name) for guest in guests]
+    query = select(UnmanagedServer.vmid, UnmanagedServer.name).where(tuple_(UnmanagedServer.vmid, UnmanagedServer.name).in_(pairs))
+    return {(row[0], row[1]) for row in session.execute(query)} if pairs else set()
+
+
 def list_page(session: Session, q: str | None = None, limit: int | None = None, cursor: str | None = None) -> Page[Entry]:
     """Return them by name; `q` finds in names, VMIDs and roles."""
     size = clamp(limit)

@@ -9,8 +9,9 @@ from sqlalchemy import func, select, update
 
 from app.domain.action_state import ActionKind, ActionState
 from app.domain.run_state import RunState
-from app.models import Action, Execution, Outbox, Run, RunEvent, Schedule, Server, User
+from app.models import Action, Execution, Notification, Outbox, Run, RunEvent, Schedule, Server, User
 from app.services import action_lease, pause, run_execution, schedule_ticks, settings, sweeper
+from app.services.actor import Actor
 from app.services.uow import unit_of_work
 from tests.integration import rows
 
@@ -106,3 +107,10 @@ def test_after_the_button_no_page_says_so_and_a_second_press_is_harmless(paused,
 def test_a_waiting_run_says_that_it_waits_for_the_administrator(paused, dora: User, client_for: Make):
     run = rows.run(rows.workspace(dora), dora, RunState.PLAN_QUEUED)
     assert client_for(dora).get(f"/api/runs/{run.id}").json["waiting"]["code"] == "waiting_for_resume"
+
+
+def test_unread_notifications_are_counted_no_further_than_the_frame_says(dora: User):
+    with unit_of_work() as uow:
+        uow.session.add_all([Notification(user_id=dora.id, event_key=f"e-{n}", code="older", legacy_text="x") for n in range(pause.MANY + 7)])
+    with unit_of_work() as uow:
+        assert pause.frame(uow.session, Actor.of(dora)) == pause.Frame(pause.MANY, paused=False)

@@ -72,3 +72,11 @@ def test_the_page_of_nodes_leads_there_only_when_there_is_something(dora: User, 
     assert "Nothing came over" in browser.get(PATH).text
     entry("web", 101)
     assert "1 server of the older application" in browser.get("/nodes").text
+
+
+def test_the_list_of_guests_says_which_the_older_application_knew(guests, olga: User, client_for: Make):
+    entry("web", 101)
+    entry("db", 102)
+    page = client_for(olga, "cookie").get("/nodes/guests").text
+    assert page.count("known from the older application") == 1
+    assert "known from the older application" in next(part for part in page.split("<tr>") if ">web</b>" in part)

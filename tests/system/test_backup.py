@@ -83,6 +83,7 @@ def test_a_copy_has_everything_but_is_an_installation_of_its_own_that_never_touc
         assert api.wait_run(change, "errored")["error"]["code"] == "server_replaced"
         stopped = api.post("/api/servers/kept/stop").json["task_id"]
         assert api.wait_task(stopped)["error"]["code"] == "not_ours"
+        assert api.wait_run(api.delete("kept")["run_id"], "errored")["error"]["code"] == "server_replaced"
         assert original.vms() == vms, "the original's servers are as they were"
 
 
