@@ -21,7 +21,7 @@ bp = Blueprint("api_settings", __name__, url_prefix="/api/settings")
 def show() -> Response:
     session = db.session()
     effective = settings.effective(current_app.extensions["settings"], session)
-    return answer({"settings": asdict(settings.get(session)), "effective": [asdict(line) for line in effective]})
+    return answer({"settings": asdict(settings.get(session)), "effective": [asdict(line) for line in effective], "runs_paused": pause.paused(session)})
 
 
 @bp.patch("")
