@@ -3,6 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.e2e.pages import answer, live
+from tests.e2e.test_look import violations
 from tests.stack import Stack, eventually
 
 
@@ -16,6 +17,9 @@ def test_an_administrator_reads_that_runs_are_paused_and_lets_them_go_on(page: P
             page.set_viewport_size({"width": width, "height": 800})
             expect(banner.get_by_role("button", name="Let runs go on")).to_be_in_viewport(ratio=1)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                assert not violations(page), (width, scheme)
         banner.get_by_role("button", name="Let runs go on").click()
         answer(page)
         expect(banner).to_have_count(0)
