@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 if sys.version_info < (3, 11):
     sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
@@ -34,6 +35,11 @@ def arguments() -> argparse.Namespace:
     add = user.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser("add", help="print the new user's password and nothing else")
     add.add_argument("username")
     add.add_argument("--role", required=True, help="administrator, operator, developer or viewer")
+    backup = commands.add_parser("backup", help="write the database and the keys into one file, also while everything runs")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    restore = commands.add_parser("restore", help="make a new installation out of a backup, in an empty DATA_DIR")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument("--take-over", action="store_true", help="take the original's place; without it the copy gets an id of its own and its runs are paused")
     commands.add_parser("info", help="print JSON about the running instance")
     doctor = commands.add_parser("doctor", help="look at everything that has to be there, and say what to do about what is not")
     doctor.add_argument("--json", action="store_true", help="for programs")
@@ -63,6 +69,10 @@ def main() -> int:
             from launcher import doctor
 
             return doctor.run(as_json=args.json)
+        if args.command in ("backup", "restore"):
+            from launcher import backup
+
+            return backup.backup(args.file) if args.command == "backup" else backup.restore(args.file, take_over=args.take_over)
         from launcher import commands
 
         return commands.run(args)

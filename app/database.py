@@ -19,15 +19,15 @@ def alembic_config(settings: Settings) -> Config:
     return config
 
 
-def upgrade(settings: Settings) -> None:
-    """Bring the database to the newest revision; a second process waits and then finds nothing to do."""
+def upgrade(settings: Settings, revision: str = "head") -> None:
+    """Bring the database to the newest revision, or to another one; a second process waits and then finds nothing to do."""
     engine = create_engine(settings.database_url, connect_args={"connect_timeout": 5})
     with engine.connect() as conn:
         conn.execute(text("select pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         try:
             config = alembic_config(settings)
             config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             conn.commit()
         finally:
             conn.execute(text("select pg_advisory_unlock(:key)"), {"key": LOCK_KEY})

@@ -5,7 +5,7 @@ Services and schemas know codes only. Every owner of codes has a module of texts
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
@@ -81,3 +81,16 @@ def hint_of(code: str, args: Mapping[str, Any] | None = None) -> str:
     """Return what to do about a code; empty when there is nothing to say."""
     text = HINTS.get(code)
     return "" if text is None else _format(text, args or {})
+
+
+class Note(Protocol):
+    """What a notification's text is made of."""
+
+    code: Any
+    args: Any
+    legacy_text: Any
+
+
+def note_text(note: Note) -> str:
+    """Return what a notification says: in the reader's language, or as the older application wrote it."""
+    return inert(note.legacy_text) if note.legacy_text is not None else text_of(note.code, note.args)

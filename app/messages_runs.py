@@ -51,6 +51,8 @@ MESSAGES: dict[str, LazyString] = {
     "workspace_empty": _l("The workspace has no server any more."),
     # why a run waits
     "waiting_for_run": _l("Waits for run #%(run)s, which works on the same servers."),
+    "restored_copy": _l("This is a restored copy: the original goes on with what it had begun."),
+    "waiting_for_resume": _l("Waits: runs are paused in this restored copy until an administrator lets them go on."),
     "waiting_for_unlock": _l("Waits: %(by)s has locked the workspace. %(reason)s"),
     "waiting_for_safe_change": _l("Waits until the safe change of %(server)s has ended: it may be put back."),
     "waiting_for_action": _l("Waits until an action on %(server)s has ended."),
@@ -144,6 +146,7 @@ MESSAGES: dict[str, LazyString] = {
 }
 
 HINTS: dict[str, LazyString] = {
+    "restored_copy": _l("Ask for it again here if this copy is to do it."),
     "server_busy": _l("Wait for it to end, or cancel it."),
     "run_state_conflict": _l("Somebody else was faster. Reload to see how it is now."),
     "four_eyes": _l("The run's page says who may."),

@@ -14,6 +14,8 @@ from app.config import INSTANCE_FILE, Settings
 from embedded.process import is_same, start_time
 
 PIDS_FILE = "pids.json"
+# There while a restore works: what it leaves when it is killed is no instance.
+UNFINISHED_FILE = "restoring"
 ADMIN = "admin"
 ADMIN_PASSWORD_FILE = "admin-password"
 # Below the range from which the kernel takes ports for outgoing connections, so that a kept port stays free.
@@ -31,6 +33,12 @@ def make_directories(data_dir: Path) -> None:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise Refusal(f"DATA_DIR {data_dir} cannot be made or written: {exc.strerror}. Choose another DATA_DIR") from None
+
+
+def refuse_unfinished(data_dir: Path) -> None:
+    """Refuse a DATA_DIR in which a restore was interrupted. Raises Refusal."""
+    if (data_dir / UNFINISHED_FILE).exists():
+        raise Refusal(f"a restore into {data_dir} did not come to its end: run it again, or remove that directory")
 
 
 @contextmanager

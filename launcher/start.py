@@ -13,7 +13,16 @@ from embedded.postgres import Postgres
 from embedded.process import in_child, tail, wait_gone
 from embedded.valkey import Valkey
 from launcher import logs, parts
-from launcher.instance import Instance, Pids, check_ports, locked, make_directories, read_json, write_json
+from launcher.instance import (
+    Instance,
+    Pids,
+    check_ports,
+    locked,
+    make_directories,
+    read_json,
+    refuse_unfinished,
+    write_json,
+)
 from launcher.parts import Command, environment
 from launcher.probe import HttpProbe, PortProbe
 from launcher.screen import complain, say, url, welcome
@@ -40,6 +49,7 @@ def start() -> int:
         check_secrets(settings)
     make_directories(settings.data_dir)
     with locked(settings.data_dir):
+        refuse_unfinished(settings.data_dir)
         pids = Pids(settings.data_dir)
         _end_leftovers(pids)
         check_ports(settings)

@@ -1,12 +1,18 @@
-"""Password hashes (argon2id); the work leaves gevent's hub free."""
+"""Password hashes (argon2id); the work leaves gevent's hub free.
+
+Hashes that the older application left (werkzeug's scrypt and pbkdf2) are recognised, and renewed at the next sign-in.
+"""
 
 import secrets
 from functools import cache
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
+from werkzeug.security import check_password_hash
 
 from app.adapters.aside import aside
+
+OLDER = ("scrypt:", "pbkdf2:")
 
 # OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -18,6 +24,11 @@ def hash_password(password: str) -> str:
 
 
 def _verify(stored: str, password: str) -> bool:
+    if stored.startswith(OLDER):
+        try:
+            return check_password_hash(stored, password)
+        except (ValueError, MemoryError):
+            return False
     try:
         return _hasher.verify(stored, password)
     except (VerificationError, InvalidHashError):
@@ -40,8 +51,8 @@ def verify_nobody(password: str) -> None:
 
 
 def outdated(stored: str) -> bool:
-    """True when the hash was made with other parameters than today's."""
-    return _hasher.check_needs_rehash(stored)
+    """True when the hash was made in another way, or with other parameters, than today's."""
+    return stored.startswith(OLDER) or _hasher.check_needs_rehash(stored)
 
 
 def random_password() -> str:

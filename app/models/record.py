@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.server_status import Severity
@@ -29,6 +29,7 @@ class Notification(Base):
     own: Mapped[bool] = mapped_column(default=True)  # about the recipient's own doing: a toast too
     run_id: Mapped[int | None] = mapped_column(BigInteger)
     action_id: Mapped[int | None] = mapped_column(BigInteger)
+    legacy_text: Mapped[str | None] = mapped_column(Text)  # of the older application, which stored sentences
     read_at: Mapped[datetime | None]
     created_at: Mapped[created]
 

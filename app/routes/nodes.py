@@ -12,7 +12,7 @@ from app.extensions import db
 from app.messages import hint_of, text_of
 from app.routes.access import current_actor, needs
 from app.routes.forms import is_partial
-from app.services import cluster_tasks, clusters, nodes, overview
+from app.services import cluster_tasks, clusters, nodes, overview, unmanaged
 
 bp = Blueprint("nodes", __name__)
 WHOSE = {"managed": True, "foreign": False}
@@ -28,7 +28,7 @@ TASKS: dict[str, LazyString] = {
 @bp.get("/nodes")
 @needs(Permission.VIEW)
 def index() -> Response:
-    return _render("nodes/index.html")
+    return _render("nodes/index.html", unmanaged=unmanaged.count(db.session()))
 
 
 @bp.get("/nodes/_body")
@@ -37,8 +37,8 @@ def body() -> Response:
     return _render("nodes/_body.html")
 
 
-def _render(template: str) -> Response:
-    return make_response(render_template(template, clusters=overview.cluster_views(db.session(), current_actor())))
+def _render(template: str, **more: Any) -> Response:
+    return make_response(render_template(template, clusters=overview.cluster_views(db.session(), current_actor()), **more))
 
 
 @bp.get("/nodes/guests")
@@ -48,12 +48,26 @@ def guests() -> Response:
     whose, node, q = args.get("whose", ""), args.get("node") or None, args.get("q", "").strip()[:100] or None
     found = nodes.guests_page(session, node, q, 50, args.get("cursor"), WHOSE.get(whose))
     shown: dict[str, Any] = {
-        "page": found, "ours": nodes.servers_of(session, found.items), "whose": whose, "filtered": bool(whose or node or q or args.get("cursor")),
+        "page": found, "ours": nodes.servers_of(session, found.items), "older": unmanaged.known(session, found.items), "whose": whose, "filtered": bool(whose or node or q or args.get("cursor")),
         "clusters": {c.id: c.name for c in clusters.connected(session)},
     }  # fmt: skip
     if not is_partial():
         shown |= {"counts": nodes.guest_counts(session), "nodes": sorted({v.node.name for v in nodes.all_nodes(session)})}
     response = make_response(render_template("nodes/_guests.html" if is_partial() else "nodes/guests.html", **shown))
+    response.vary.add("HX-Request")
+    return response
+
+
+@bp.get("/nodes/unmanaged")
+@needs(Permission.VIEW)
+def unmanaged_servers() -> Response:
+    """What came over from the older application and is not managed here yet."""
+    args, session = request.args, db.session()
+    q = args.get("q", "").strip()[:100] or None
+    found = unmanaged.list_page(session, q, 50, args.get("cursor"))
+    ours = nodes.servers_of(session, [entry.guest for entry in found.items if entry.guest])
+    shown: dict[str, Any] = {"page": found, "ours": ours, "filtered": bool(q or args.get("cursor")), "total": None if is_partial() else unmanaged.count(session)}
+    response = make_response(render_template("nodes/_unmanaged.html" if is_partial() else "nodes/unmanaged.html", **shown))
     response.vary.add("HX-Request")
     return response
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, make_response, render_template, 
 from flask_babel import gettext as _
 
 from app.extensions import db
-from app.messages import text_of
+from app.messages import note_text
 from app.routes.access import current_actor, safe_next, signed_in
 from app.routes.forms import done, go, is_partial
 from app.services import notifications, overview
@@ -47,7 +47,7 @@ def _render(template: str, limit: int, wanted: NotificationFilter) -> Response:
 def text(notification_id: int) -> Response:
     """The sentence of a notification in the reader's language: events carry codes only."""
     row = overview.notification(db.session(), current_actor(), notification_id)
-    return jsonify(text=text_of(row.code, row.args), severity=row.severity, link=row.link)
+    return jsonify(text=note_text(row), severity=row.severity, link=row.link)
 
 
 @bp.post("/notifications/<int:notification_id>/read")

@@ -21,11 +21,11 @@ from app.domain.permissions import Permission
 from app.errors import AppError, Unauthenticated
 from app.extensions import db
 from app.log import get_logger
-from app.messages import hint_of, text_of
+from app.messages import hint_of, note_text, text_of
 from app.models import Action, Run, Server
 from app.routes import labels
 from app.routes.access import current_actor, open_to_all, return_path, safe_next
-from app.services import accounts, notifications
+from app.services import accounts, pause
 from app.services.uow import unit_of_work
 from app.services.users import LANGUAGES
 from app.web import LANGUAGE_COOKIE
@@ -122,12 +122,12 @@ def admin_home() -> str:
     return next((url_for(f"admin_{page}.index") for permission, page in pages if can(permission)), "")
 
 
-def unread_count() -> int:
-    """Return the reader's unread notifications; 0 when they cannot be counted: a page must not fail for its bell."""
+def page_frame() -> pause.Frame:
+    """Return what the frame of this page shows; nothing when it cannot be read: a page must not fail for its bell."""
     try:
-        return notifications.unread_count(db.session(), current_actor())
+        return pause.frame(db.session(), current_actor())
     except (AppError, SQLAlchemyError):
-        return 0
+        return pause.Frame()
 
 
 def action_title(action: Action) -> str:
@@ -287,7 +287,7 @@ def init_app(app: Flask) -> None:
     jinja.globals.update(
         shared_words(),
         asset=assets.url, icon=assets.icon, theme=shown_theme, can=can, can_act=can_act, admin_home=admin_home,
-        unread_count=unread_count, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
+        page_frame=page_frame, note_text=note_text, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
     for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, ago, timer, address, disk_gib, spans):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.permissions import Role
-from app.messages import text_of
+from app.messages import note_text
 from app.models import ApiToken, AuditEvent, Notification, User
 
 Strict = ConfigDict(extra="forbid")
@@ -93,7 +93,7 @@ def token_json(token: ApiToken) -> dict[str, Any]:
 def notification_json(row: Notification) -> dict[str, Any]:
     """A notification with its text in the reader's language."""
     return {
-        "id": row.id, "code": row.code, "args": row.args, "text": text_of(row.code, row.args),
+        "id": row.id, "code": row.code, "args": row.args, "text": note_text(row),
         "severity": row.severity.value, "link": row.link, "own": row.own, "run_id": row.run_id,
         "action_id": row.action_id, "read_at": row.read_at, "created_at": row.created_at,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from app.domain.action_state import ActionKind, ActionState
 from app.errors import Fenced
 from app.extensions import db
 from app.models import Action, Cluster, Server
-from app.services import actions
+from app.services import actions, pause
 
 # A worker's thread waits so long for a task; then the sweeper's next bell goes on, so that fifty slow shutdowns do
 # not hold every thread.
@@ -43,9 +43,11 @@ class Job:
 
 
 def claim(task_id: UUID) -> Job | None:
-    """Take an open action that nobody holds; None when somebody does."""
+    """Take an open action that nobody holds; None when somebody does, and while runs are paused."""
     dead = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, actions.LEASE_DEAD_S)
     with Session(db.engine, expire_on_commit=False) as session, session.begin():
+        if pause.paused(session):
+            return None
         action = session.scalars(
             update(Action)
             .where(Action.task_id == task_id, Action.state.in_(actions.OPEN), or_(Action.lease_at.is_(None), Action.lease_at < dead))

@@ -20,7 +20,7 @@ from app.domain.delivery import MAX_ATTEMPTS, DeliveryState, Level, wait_s
 from app.domain.server_status import Severity
 from app.domain.tasks import TaskName
 from app.log import get_logger
-from app.messages import hint_of, text_of
+from app.messages import hint_of, note_text, text_of
 from app.models import Delivery, Destination, Notification, User
 from app.services import clock, settings
 from app.services.actor import Actor
@@ -93,7 +93,7 @@ def _message(notification: Notification | None, language: str) -> Message:
     with force_locale(language):
         if notification is None:
             return Message(text_of("delivery_test_title"), text_of("delivery_test_body"))
-        lines = [text_of(notification.code, notification.args)]
+        lines = [note_text(notification)]
         if error := notification.args.get("error"):
             lines += [text_of(error["code"], error.get("args")), hint_of(error["code"], error.get("args"))]
         public = get_settings().public_url.rstrip("/")

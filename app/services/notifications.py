@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import String, cast, func, select, update
+from sqlalchemy import String, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -105,7 +105,9 @@ class NotificationFilter:
             stmt = stmt.where(Notification.read_at.is_(None))
         if self.failures:
             stmt = stmt.where(Notification.severity == Severity.ERROR)
-        return stmt.where(cast(Notification.args, String).ilike(like(self.q))) if self.q else stmt
+        if not self.q:
+            return stmt
+        return stmt.where(or_(cast(Notification.args, String).ilike(like(self.q)), Notification.legacy_text.ilike(like(self.q))))
 
 
 EVERYTHING = NotificationFilter()

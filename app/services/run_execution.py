@@ -18,7 +18,7 @@ from app.domain.run_state import GOOD, LEASE_DEAD_S, MAX_RESUMES, QUEUED, RUNNIN
 from app.domain.tasks import TaskName
 from app.errors import Fenced
 from app.models import PlanChange, Run, RunLease, RunLog, SavedPlan, StateVersion, User
-from app.services import approvals, run_settlement, runs, slots
+from app.services import approvals, pause, run_settlement, runs, slots
 from app.services.run_settlement import Ended, Seen
 from app.services.uow import UnitOfWork
 
@@ -35,9 +35,9 @@ class Claim:
 
 
 def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
-    """Claim a run: None when it is not free (a second delivery, a live runner, an end, no slot)."""
+    """Claim a run: None when it is not free (a second delivery, a live runner, an end, no slot, runs are paused)."""
     run = uow.session.scalar(select(Run).where(Run.task_id == task_id).with_for_update(key_share=True))
-    if run is None or run.state not in QUEUED | RUNNING:
+    if run is None or run.state not in QUEUED | RUNNING or pause.paused(uow.session):
         return None
     resumed = run.state in RUNNING
     if resumed:

@@ -28,6 +28,7 @@ from app.services import (
     clock,
     clusters,
     notifications,
+    pause,
     run_settlement,
     runs,
     safe_change_parts,
@@ -87,7 +88,7 @@ def _locked(uow: UnitOfWork, safe_change_id: UUID) -> SafeChange | None:
 
 
 def _go_on(uow: UnitOfWork, safe_change_id: UUID) -> tuple[Question | None, SafeChange | None]:
-    row = _locked(uow, safe_change_id)
+    row = None if pause.paused(uow.session) else _locked(uow, safe_change_id)
     if row is None:
         return None, None
     before = row.version

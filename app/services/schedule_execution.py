@@ -23,7 +23,7 @@ from app.log import get_logger
 from app.models import Action, Bulk, Execution, Run, Schedule, Server
 from app.schemas.bulk import BulkWork
 from app.schemas.schedules import SnapshotKept
-from app.services import actions, bulk, clock, notifications, schedules, servers
+from app.services import actions, bulk, clock, notifications, pause, schedules, servers
 from app.services.actor import Actor
 from app.services.bulk import Started
 from app.services.bulk_results import UNCHANGED
@@ -54,7 +54,9 @@ def execute(task_id: str) -> None:
 
 
 def _claimed(uow: UnitOfWork, task_id: str) -> Execution | None:
-    """Return the time, locked and with its schedule and creator; None when it has begun, or somebody else begins it."""
+    """Return the time, locked and with its schedule and creator; None when it has begun, somebody else begins it, or runs are paused."""
+    if pause.paused(uow.session):
+        return None
     return uow.session.scalar(held(select(Execution).where(Execution.task_id == UUID(task_id), Execution.state == ExecutionState.QUEUED)))
 
 

@@ -23,6 +23,7 @@ from app.services import (
     deliveries,
     idempotency,
     outbox,
+    pause,
     reservations,
     run_settlement,
     runs,
@@ -53,13 +54,18 @@ def tick() -> None:
         patient_until = _own_absence(uow)
         figures.count(figures.SWEEPS)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
-    rules: list[Callable[[UnitOfWork], None]] = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, free_leftovers, deliveries.sweep, safe_change_execution.sweep]
-    if now >= patient_until:
+        paused = pause.paused(uow.session)
+    rules: list[Callable[[UnitOfWork], None]] = [free_leftovers, deliveries.sweep]
+    # While runs are paused time stands still for them; what ended long ago is still tidied up.
+    if not paused:
+        rules = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, safe_change_execution.sweep, *rules]
+    if not paused and now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:
         with unit_of_work() as uow:
             rule(uow)
-    actions.settle_stale()
+    if not paused:
+        actions.settle_stale()
 
 
 def _own_absence(uow: UnitOfWork) -> datetime:

@@ -12,7 +12,7 @@ from app.adapters import broker
 from app.config import get_settings
 from app.domain.run_state import QUEUED, RUNNING, RunKind, RunState
 from app.models import Run, SlotHolder
-from app.services import clock, runs
+from app.services import clock, pause, runs
 from app.services.actor import Actor
 
 PAST = 50  # runs that a median is made of
@@ -35,6 +35,8 @@ class Waiting:
 
 def explain(session: Session, actor: Actor, run: Run) -> Waiting | None:
     """Return why the run waits; None when it does not, or waits for a person's decision."""
+    if run.state in QUEUED | {RunState.PENDING} and pause.paused(session):
+        return Waiting("waiting_for_resume")
     if run.state == RunState.PENDING:
         return _in_workspace(session, actor, run)
     return _for_worker(session, actor, run) if run.state in QUEUED else None

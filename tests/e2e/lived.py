@@ -25,6 +25,9 @@ def furnish(stack: Stack, api: Api) -> str:
     scheduled = api.post("/api/schedules", at)
     assert scheduled.status == 201, scheduled.text
     _row(stack, "network", "cluster_id, name, bridge, vlan, cidr, dns_servers, range_low, range_high, is_default", f"{_CLUSTER}, 'lab', 'vmbr1', 7, '10.7.0.0/24', '[]', '10.7.0.2', '10.7.0.9', false")
+    of_older = "source_key, name, vmid, role, os, cores, memory_mib, ip_addresses, former_status"
+    _row(stack, "unmanaged_server", of_older, f"""'old:1', '{name}', (select vmid from server where name = '{name}'), 'nginx', 'ubuntu', 2, 4096, '["10.0.0.5"]', 'running'""")
+    _row(stack, "unmanaged_server", of_older, """'old:2', 'long-gone', 9999, '', 'rocky', null, null, '[]', 'stopped'""")
     eventually(lambda: stack.sql("select 1 from guest") and stack.sql("select 1 from notification"), what="the cluster was read")
     return name
 

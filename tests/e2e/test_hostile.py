@@ -33,7 +33,7 @@ OURS = {
     "cluster.fingerprint", "cluster.status", "network.cidr", "network.gateway", "network.range_low", "network.range_high", "notification.code",
     "notification.event_key", "notification.link", "run_event.event_key", "run_event.name", "run_lease.boot_id", "run_log.phase", "plan_change.action",
     "saved_plan.sha256", "state_version.sha256", "state_version.lineage", "reservation.kind", "reservation.value", "slot.resource", "action.upid",
-    "server.slug", "plan_change.slug", "server.marker", "guest.marker", "workspace.flavour", "network.dns_servers", "run.targets", "schedule.cron",
+    "unmanaged_server.source_key", "server.slug", "plan_change.slug", "server.marker", "guest.marker", "workspace.flavour", "network.dns_servers", "run.targets", "schedule.cron",
     "schedule.timezone", "safe_change.apply",
 }  # fmt: skip
 OURS_TABLES = {"setting", "outbox", "idempotency_key", "alembic_version"}
@@ -44,7 +44,8 @@ SEEN = (
     "server.name", "server.description", "server.template_name", "server.node_name", "server.tags", "workspace.name", "workspace.lock_reason",
     "user.username", "project.name", "network.name", "network.bridge", "template.name", "preset.name", "api_token.name", "saved_view.name", "schedule.name",
     "guest.name", "node.name", "storage.name", "cluster.name", "notification.args", "audit_event.object_name", "audit_event.username", "run.comment",
-    "run.error", "plan_change.name", "plan_change.attributes",
+    "run.error", "plan_change.name", "plan_change.attributes", "notification.legacy_text", "unmanaged_server.name", "unmanaged_server.role", "unmanaged_server.os",
+    "unmanaged_server.former_status", "unmanaged_server.ip_addresses",
 )  # fmt: skip
 LOOK = """() => {
   const raw = /[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]/;
@@ -144,6 +145,9 @@ def hostile(stack: Stack, api: Api, admin_state: Path, lived: str) -> Iterator[H
         os.killpg(pid, signal.SIGSTOP)
     try:
         marks = poison(stack)
+        # One notification in the words of the older application; where those are, a text of ours is not shown.
+        stack.sql_write("""update notification set legacy_text = null where id <>
+            (select id from notification where user_id = (select min(id) from "user") order by id desc offset 1 limit 1)""")
         # One piece a log, as long as it says it is.
         stack.sql_write("""delete from run_log where log_offset > 0; update run_log set text = text || chr(10);
             update run_log set length = octet_length(text); update run set log_bytes = l.length from run_log l where l.run_id = run.id""")

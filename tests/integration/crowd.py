@@ -17,7 +17,7 @@ from app.domain.schedule import ExecutionState, Misfire, Overlap, ScheduleKind
 from app.domain.server_status import ServerStatus, Severity
 from app.models import (
     Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Delivery, Destination, Execution, Guest, Membership, Network, Node, Notification,
-    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SafeChange, SavedPlan, SavedView, Schedule, Server, SlotHolder, Storage, Template, User, Workspace,
+    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SafeChange, SavedPlan, SavedView, Schedule, Server, SlotHolder, Storage, Template, UnmanagedServer, User, Workspace,
 )  # fmt: skip
 from app.services import states
 from app.services.uow import UnitOfWork, unit_of_work
@@ -87,6 +87,7 @@ def _lists(session: Session, admin: User, person: User, project: Project, cluste
         ApiToken(user_id=admin.id, name=f"token-{i}", token_hash=f"{i:064}", prefix="tpm_x"), SavedView(user_id=admin.id, name=f"view-{i}", query="q=x"),
         AuditEvent(user_id=person.id, username=person.username, action="server.create", object_type="server", object_id=str(i), object_name=f"web-{i}"),
         NotificationPreference(user_id=person.id, kind="runs_done", mode=Mode.INBOX),
+        UnmanagedServer(source_key=f"old:{i}", name=f"old-{i}", vmid=5000 + i, ip_addresses=[f"10.0.0.{i}"]),
         Notification(user_id=admin.id, event_key=f"e-{i}", code="run_applied", args={"servers": [f"web-{i}"]}, severity=Severity.SUCCESS, link="/runs"),
     ])  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Example requests about people, tokens, sessions and settings."""
 
-from app.services import tokens
+from app.services import pause, settings, tokens
 from app.services.uow import unit_of_work
 from tests.integration.conftest import USER_PASSWORD
 from tests.integration.walk import Example, Values, World
@@ -24,6 +24,12 @@ def _password(_world: World) -> Values:
     return {"old_password": USER_PASSWORD, "new_password": "quite another one"}
 
 
+def _paused(_world: World) -> Values:
+    with unit_of_work() as uow:
+        settings.write_value(uow.session, pause.KEY, {"by": "restore"})
+    return {}
+
+
 def _vera(world: World) -> Values:
     world.make_user("viewer", "vera")
     return {}
@@ -38,6 +44,8 @@ SETTINGS = {
 }  # fmt: skip
 
 EXAMPLES = {
+    "admin_settings.resume": Example("runs.resume", _paused),
+    "api_settings.resume": Example("runs.resume", _paused),
     "auth.login_post": Example(
         "session.sign_in", _vera, lambda _: {"username": "vera", "password": USER_PASSWORD}, by="stranger"
     ),

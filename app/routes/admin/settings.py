@@ -12,7 +12,7 @@ from app.errors import FieldError, Invalid
 from app.extensions import db
 from app.routes.access import current_actor, needs
 from app.routes.forms import done, messages, number, page
-from app.services import settings
+from app.services import pause, settings
 from app.services.uow import unit_of_work
 
 bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
@@ -34,6 +34,15 @@ def _page(form: dict[str, Any] | None = None, errors: dict[str, str] | None = No
 @needs(Permission.MANAGE_SETTINGS)
 def index() -> Response:
     return _page()
+
+
+@bp.post("/resume-runs")
+@needs(Permission.MANAGE_SETTINGS)
+def resume() -> Response:
+    """Release the brake with which a restored copy starts."""
+    with unit_of_work() as uow:
+        pause.resume(uow, current_actor())
+    return done(_("Runs go on."), url_for("dashboard.index"))
 
 
 def _field(name: str) -> str:

@@ -10,7 +10,7 @@ from app.routes.access import current_actor, needs
 from app.routes.api import answer
 from app.routes.parse import body
 from app.schemas.accounts import SettingsChange
-from app.services import settings
+from app.services import pause, settings
 from app.services.uow import unit_of_work
 
 bp = Blueprint("api_settings", __name__, url_prefix="/api/settings")
@@ -21,7 +21,7 @@ bp = Blueprint("api_settings", __name__, url_prefix="/api/settings")
 def show() -> Response:
     session = db.session()
     effective = settings.effective(current_app.extensions["settings"], session)
-    return answer({"settings": asdict(settings.get(session)), "effective": [asdict(line) for line in effective]})
+    return answer({"settings": asdict(settings.get(session)), "effective": [asdict(line) for line in effective], "runs_paused": pause.paused(session)})
 
 
 @bp.patch("")
@@ -31,3 +31,12 @@ def change() -> Response:
     with unit_of_work() as uow:
         after = settings.change(uow, current_actor(), **wanted)
     return answer({"settings": asdict(after)})
+
+
+@bp.post("/resume-runs")
+@needs(Permission.MANAGE_SETTINGS)
+def resume() -> Response:
+    """Release the brake with which a restored copy starts; `resumed` is false when runs were not paused."""
+    with unit_of_work() as uow:
+        resumed = pause.resume(uow, current_actor())
+    return answer({"success": True, "resumed": resumed})
