@@ -1,6 +1,7 @@
 """What the documents refer to is there: files, links, modules, commands; and the words are ours."""
 
 import re
+
 import pytest
 
 from tests.docs.examples import ROOT
