@@ -131,6 +131,12 @@ def test_the_registries_of_tests_know_the_examples(run: Run) -> None:
         f"{walk}::test_a_writing_route_leaves_its_row_in_the_audit_list[api_greetings.create]", "tests/integration/test_access.py")  # fmt: skip
 
 
+def test_the_simulated_cluster_brings_the_failure_about(run: Run) -> None:
+    """The row of the document in the test that has the real provider and the real Terraform word each failure."""
+    where = "tests/simulator/test_failures.py"
+    run("-m", "pytest", "-q", "-x", f"{where}::test_a_server_that_cannot_be_made_is_explained[0-storage_read_only]", f"{where}::test_what_is_not_produced_here_is_named")
+
+
 def test_what_is_written_by_commands_has_the_examples_in_it(product: Path) -> None:
     assert json.loads((product / "tests/integration/query_counts.json").read_text("utf-8"))["/greetings"] < 8
     assert "| `storage_read_only` |" in (product / "docs/failures.md").read_text("utf-8")
