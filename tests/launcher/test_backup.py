@@ -89,7 +89,7 @@ COLUMNS = ["id", "name", "approval", "four_eyes", "created_at"]
 def whole(path: Path, sha256: str, row: bytes = ROW) -> Path:
     """A backup with one project in it; of all other tables there is nothing."""
     nothing = Table(["*"], 0, hashlib.sha256(b"").hexdigest())
-    names = [table.name for table in Base.metadata.sorted_tables if table.name != "unmanaged_server"]
+    names = [table.name for table in Base.metadata.sorted_tables if table.name not in ("unmanaged_server", "safe_change")]
     tables = {name: Table([next(iter(Base.metadata.tables[name].columns)).name], nothing.rows, nothing.sha256) for name in names}
     return archive(path, tables=tables | {"project": Table(COLUMNS, 1, sha256)}, **dict.fromkeys(names, b"") | {"project": row})
 
