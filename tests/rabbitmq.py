@@ -28,10 +28,12 @@ def there() -> bool:
     return Path(SERVER).exists()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @dataclass
@@ -40,6 +42,8 @@ class RabbitMQ:
 
     folder: Path
     port: int
+    dist_port: int
+    names_port: int
     process: "subprocess.Popen[bytes] | None" = None
     names: "subprocess.Popen[bytes] | None" = None  # Erlang's name server
 
@@ -52,15 +56,15 @@ class RabbitMQ:
         return {
             "PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "RABBITMQ_NODENAME": f"tpm{self.port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_MNESIA_BASE": str(self.folder / "data"), "RABBITMQ_LOG_BASE": str(self.folder / "log"),
-            "RABBITMQ_DIST_PORT": str(self.port + 1 if self.port < 65535 else self.port - 1), "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_PID_FILE": str(self.folder / "pid"), "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": str(self.port - 1), "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_DIST_PORT": str(self.dist_port), "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"), "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": str(self.names_port), "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }  # fmt: skip
 
     def start(self) -> None:
         """Start it, and return when it takes messages."""
         (self.folder / "plugins").write_text("[].\n")
         if self.names is None:
-            self.names = subprocess.Popen(["epmd", "-port", str(self.port - 1), "-address", "127.0.0.1"], env=self.environment, cwd=self.folder, start_new_session=True)
+            self.names = subprocess.Popen(["epmd", "-port", str(self.names_port), "-address", "127.0.0.1"], env=self.environment, cwd=self.folder, start_new_session=True)
         (self.folder / "pid").unlink(missing_ok=True)  # of one that was killed
         with (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen([SERVER], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
@@ -92,7 +96,7 @@ class RabbitMQ:
 @contextmanager
 def rabbitmq() -> Iterator[RabbitMQ]:
     """A node for as long as this lasts."""
-    made = RabbitMQ(Path(tempfile.mkdtemp(prefix="tpm-rabbit-")), free_port())
+    made = RabbitMQ(Path(tempfile.mkdtemp(prefix="tpm-rabbit-")), *free_ports(3))
     try:
         made.start()
         yield made
