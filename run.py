@@ -26,6 +26,8 @@ def arguments() -> argparse.Namespace:
         part = commands.add_parser(name, help=text)
         if name == "worker":
             part.add_argument("-Q", "--queues", help="comma separated: terraform, proxmox, default")
+            part.add_argument("-c", "--concurrency", type=int, help="tasks at once; by default TERRAFORM_WORKERS, for short work alone ACTION_THREADS")
+            part.add_argument("-B", "--beat", action="store_true", help="with the clock in it; a second clock does no harm")
     token = commands.add_parser("token", help="print a new API token and nothing else")
     token.add_argument("username")
     token.add_argument("--name", required=True, help="what the token is for")
@@ -39,6 +41,8 @@ def arguments() -> argparse.Namespace:
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("--take-over", action="store_true", help="take the original's place; without it the copy gets an id of its own and its runs are paused")
     commands.add_parser("info", help="print JSON about the running instance")
+    doctor = commands.add_parser("doctor", help="look at everything that has to be there, and say what to do about what is not")
+    doctor.add_argument("--json", action="store_true", help="for programs")
     # Not listed: a step of the start.
     commands.add_parser("prepare")
     return parser.parse_args()
@@ -61,6 +65,10 @@ def main() -> int:
 
             print(json.dumps(info(load_settings()), indent=2))
             return 0
+        if args.command == "doctor":
+            from launcher import doctor
+
+            return doctor.run(as_json=args.json)
         if args.command in ("backup", "restore"):
             from launcher import backup
 

@@ -7,11 +7,13 @@ import os
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from celery import Task, signals
 from sqlalchemy.exc import OperationalError
 
-from app import create_core
-from app.adapters.broker import celery
+from app import create_core, tracing
+from app.adapters import figures
+from app.adapters.broker import ORIGIN, celery
 from app.config import get_settings
 from app.extensions import db
 from app.log import configure
@@ -21,6 +23,7 @@ from app.services.uow import unit_of_work
 from app.tasks import register
 
 flask_app = create_core(get_settings())
+tracing.part("worker")
 # Made before the pool forks: once written it stays readable in every child, and ends their waits for runners.
 LEAVING = os.eventfd(0, os.EFD_CLOEXEC)
 flask_app.extensions["leaving_fd"] = LEAVING
@@ -32,7 +35,9 @@ class ContextTask(Task):
     abstract = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with flask_app.app_context():
+        structlog.contextvars.clear_contextvars()
+        origin = tracing.take_up(self.request.get(ORIGIN), task_id=str(self.request.id), task=self.name)
+        with flask_app.app_context(), tracing.span(self.name, origin.get("traceparent", "")) if origin.get("traceparent") else contextlib.nullcontext():
             return self.run(*args, **kwargs)
 
 
@@ -48,6 +53,11 @@ def _logging(**_: object) -> None:
 @signals.worker_shutting_down.connect
 def _leaving(**_: object) -> None:
     process.wake(LEAVING)
+
+
+@signals.heartbeat_sent.connect
+def _sign_of_life(sender: Any, **_: object) -> None:
+    figures.worker_is_there(str(sender.eventer.hostname))
 
 
 @functools.cache

@@ -87,6 +87,9 @@ class Settings(BaseModel):
     sim_control: bool = False
     sim_clone_seconds: float | None = Field(None, ge=0, le=3600)
 
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_headers: SecretStr | None = None
+
     terraform_bin: str = ""
     tpm_provider_mirror: Path | None = None
 
@@ -110,6 +113,13 @@ class Settings(BaseModel):
         if value and not value.startswith("https://"):
             raise ValueError("must begin with https://")
         return value.rstrip("/").removesuffix("/api2/json")
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _otlp(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://; traces are sent below it to /v1/traces")
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -289,7 +299,7 @@ def _merge(layers: list[tuple[Source, dict[str, str], Path]]) -> tuple[dict[str,
         for name in Settings.model_fields:
             if name in values:
                 continue
-            text = layer.get(name.upper(), "").strip() or _from_file(name, layer)
+            text = layer.get(name.upper(), "").strip() or _from_file(name, layer, base)
             if text:
                 # A relative path means a place beside where it was written.
                 values[name] = base / text if name in ("data_dir", "proxmox_ca_file", "tpm_provider_mirror") else text
@@ -299,13 +309,13 @@ def _merge(layers: list[tuple[Source, dict[str, str], Path]]) -> tuple[dict[str,
     return values, sources
 
 
-def _from_file(name: str, layer: Mapping[str, str]) -> str:
+def _from_file(name: str, layer: Mapping[str, str], base: Path) -> str:
     path = layer.get(f"{name.upper()}_FILE", "").strip()
     # PROXMOX_CA has no value of its own: PROXMOX_CA_FILE is a field.
     if not path or f"{name}_file" in Settings.model_fields:
         return ""
     try:
-        text = Path(path).read_text(encoding="utf-8").strip()
+        text = (base / path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{name.upper()}_FILE names {path}, which cannot be read: {exc}") from None
     if not text:

@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 
 from app.domain.inert import inert
 
-_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures", "app.messages_deliveries", "app.messages_schedules")
+_MODULES = ("app.messages_accounts", "app.messages_proxmox", "app.messages_runs", "app.messages_failures", "app.messages_deliveries", "app.messages_schedules", "app.messages_safe_changes")
 
 
 class _Args(dict[str, Any]):
@@ -72,7 +72,8 @@ def _format(text: LazyString, args: Mapping[str, Any]) -> str:
 
 def text_of(code: str, args: Mapping[str, Any] | None = None) -> str:
     """Return the text of a code; the code itself when it has none."""
-    text = MESSAGES.get(code)
+    # Of some codes a text for each kind of run: "Created: web-1" says more than "Done: web-1".
+    text = MESSAGES.get(f"{code}:{(args or {}).get('kind')}", MESSAGES.get(code))
     return code if text is None else _format(text, args or {})
 
 

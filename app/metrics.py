@@ -1,14 +1,17 @@
-"""Prometheus metrics: requests of all web processes, open streams, and counts read from the database when asked.
+"""Prometheus metrics: requests of all web processes, open streams, what rows say, and what workers and runners counted.
 
-Processes share memory-mapped files below DATA_DIR/metrics; those of dead processes go when a new one starts.
+Web processes share memory-mapped files below DATA_DIR/metrics; those of dead processes go when a new one starts.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
+
+from app.adapters import figures
+from app.domain.figures import Durations, Gauges
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -66,29 +69,48 @@ def streams(count: int) -> None:
         _made["streams"].set(count)
 
 
-class DatabaseCounts:
-    """Gauges whose values are rows of the database: name → (help, label, {label value: count})."""
+class Asked:
+    """What rows and Redis say now, and what workers and runners have counted."""
 
-    def __init__(self, counts: dict[str, tuple[str, str, dict[str, int]]]) -> None:
-        self._counts = counts
+    def __init__(self, found: Sequence[Gauges | Durations]) -> None:
+        self._found = found
 
     def collect(self) -> Iterable[Any]:
-        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415
 
-        for name, (text, label, values) in self._counts.items():
-            family = GaugeMetricFamily(name, text, labels=[label] if label else [])
-            for value, count in values.items():
-                family.add_metric([value] if label else [], count)
-            yield family
+        for one in self._found:
+            if isinstance(one, Durations):
+                times = HistogramMetricFamily(one.name, one.text, labels=one.labels)
+                for labels, (buckets, total) in one.values.items():
+                    times.add_metric(labels, list(buckets), total)
+                yield times
+            else:
+                gauge = GaugeMetricFamily(one.name, one.text, labels=one.labels)
+                for labels, value in one.values.items():
+                    gauge.add_metric(labels, value)
+                yield gauge
+        counted = figures.read()
+        for figure in figures.ALL:
+            amounts = counted.get(figure.name, {})
+            if figure.seconds:
+                taken = HistogramMetricFamily(figure.name, figure.text)
+                taken.add_metric([], *figures.histogram(amounts))
+                yield taken
+                continue
+            counter = CounterMetricFamily(figure.name, figure.text, labels=figure.labels)
+            # A counter that exists from the start grows in its first minute too; one with labels cannot.
+            for labels, amount in (amounts or ({} if figure.labels else {(): 0.0})).items():
+                counter.add_metric(labels, amount)
+            yield counter
 
 
-def render(counts: DatabaseCounts) -> bytes:
+def render(asked: Asked) -> bytes:
     """Return the exposition text."""
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
     registry = CollectorRegistry()
-    registry.register(counts)
+    registry.register(asked)
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if shared is None:
         return generate_latest(REGISTRY) + generate_latest(registry)

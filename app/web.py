@@ -4,6 +4,7 @@ import gzip
 import re
 import secrets
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from flask import Flask, Response, g, has_request_context, request
 from flask_babel import get_locale
 from whitenoise import WhiteNoise
 
-from app import metrics
+from app import metrics, tracing
 from app.log import get_logger
 from app.services.users import LANGUAGES
 
@@ -55,6 +56,9 @@ def _begin() -> None:
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    g.traced = ExitStack()
+    rule = request.url_rule.rule if request.url_rule else "none"
+    g.traced.enter_context(tracing.span(f"{request.method} {rule}", request.headers.get("traceparent", ""), request_id=g.request_id))
 
 
 def _compress(response: Response) -> None:
@@ -81,6 +85,8 @@ def _end(response: Response) -> Response:
     elapsed = time.perf_counter() - g.get("began", time.perf_counter())
     response.headers["X-Request-ID"] = g.get("request_id", "")
     _compress(response)
+    if traced := g.pop("traced", None):
+        traced.close()
     metrics.observe(request.endpoint or "none", request.method, response.status_code, elapsed)
     if response.status_code >= 500 or elapsed > SLOW_S:
         log.info(

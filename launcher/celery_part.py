@@ -8,10 +8,12 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from celery import Celery
 from celery.utils.nodenames import default_nodename, host_format
 
+from launcher import sign_of_life
 from launcher.parts import LIGHT_APP
 
 WORKER_APP = "app.celery_app"
@@ -27,6 +29,8 @@ def arguments() -> argparse.Namespace:
     worker.add_argument("-P", "--pool", default="prefork")
     worker.add_argument("-c", "--concurrency", type=int, required=True)
     worker.add_argument("--waiting", type=int, default=0, help="processes kept while nothing happens; by default all of --concurrency")
+    worker.add_argument("-B", "--beat", action="store_true")
+    worker.add_argument("-s", "--schedule", default=None)
     beat = parts.add_parser("beat")
     beat.add_argument("-s", "--schedule", required=True)
     return parser.parse_args()
@@ -38,6 +42,8 @@ def main() -> int:
     sys.path.insert(0, os.getcwd())
     app: Celery = import_module(WORKER_APP if args.part == "worker" else LIGHT_APP).celery
     app.set_current()
+    if args.schedule:
+        sign_of_life.given_by(Path(args.schedule))
     if args.part == "beat":
         app.Beat(schedule=args.schedule, pidfile=None, loglevel="WARNING").run()
         return 0
@@ -45,7 +51,7 @@ def main() -> int:
     autoscale = (args.concurrency, args.waiting) if 0 < args.waiting < args.concurrency else None
     worker = app.Worker(
         hostname=host_format(default_nodename(args.hostname)), pool_cls=args.pool, queues=args.queues, concurrency=args.concurrency,
-        autoscale=autoscale, loglevel="INFO", without_gossip=True, without_mingle=True,
+        autoscale=autoscale, loglevel="INFO", without_gossip=True, without_mingle=True, beat=args.beat, schedule_filename=args.schedule,
     )  # fmt: skip
     worker.start()
     return int(worker.exitcode or 0)

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     check_complete(settings)
     command = {
         "web": parts.web,
-        "worker": lambda s: parts.worker_all(s, args.queues),
+        "worker": lambda s: parts.worker_all(s, args.queues, args.concurrency, clock=args.beat),
         "beat": parts.beat,
         "flower": _flower,
     }[args.command](settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.config import ROOT, Settings
+from app.domain.tasks import Queue
 
 CELERY_PART = (sys.executable, "-m", "launcher.celery_part")
 # The message side only: beat and Flower do not need the application, which would cost half a second and 60 MB.
@@ -40,15 +41,25 @@ def worker_actions(settings: Settings) -> Command:
     return Command("worker_actions", (*CELERY_PART, "worker", *name))
 
 
-def worker_all(settings: Settings, queues: str | None) -> Command:
-    """One worker alone: all queues unless told."""
-    chosen = ("-Q", queues) if queues else ()
-    return Command("worker", (*CELERY_PART, "worker", *chosen, "-c", str(settings.terraform_workers)))
+def worker_all(settings: Settings, queues: str | None, concurrency: int | None = None, *, clock: bool = False) -> Command:
+    """One worker alone: all queues unless told; threads where no run is waited for."""
+    short = queues is not None and Queue.TERRAFORM not in queues.split(",")
+    count = concurrency or (settings.action_threads if short else settings.terraform_workers)
+    # Workers of one machine must have different names.
+    chosen = ("-Q", queues, "-n", f"{queues.replace(',', '-')}@%h") if queues else ()
+    pool = ("--pool", "threads") if short else ()
+    bells = ("-B", "-s", str(schedule(settings))) if clock else ()
+    return Command("worker", (*CELERY_PART, "worker", *chosen, *pool, "-c", str(count), *bells))
 
 
 def beat(settings: Settings) -> Command:
     """The clock: it only rings."""
-    return Command("beat", (*CELERY_PART, "beat", "-s", str(settings.data_dir / "beat" / "schedule")))
+    return Command("beat", (*CELERY_PART, "beat", "-s", str(schedule(settings))))
+
+
+def schedule(settings: Settings) -> Path:
+    """Where beat notes what it has rung."""
+    return settings.data_dir / "beat" / "schedule"
 
 
 def flower(settings: Settings) -> Command:

@@ -1,6 +1,6 @@
 """Pictures of every page in every state, theme, language and width, for people to look through.
 
-    python -m scripts.matrix [--to FOLDER] [--states empty,filled,…]     # default: all, into test-results/pictures
+    python -m scripts.matrix [--to FOLDER] [--states empty,filled,…]     # default: all, into pictures
 
 FOLDER/STATE/WIDTH-THEME-LANGUAGE/PAGE.png. States: `empty` (nothing was made yet), `filled` (something of everything),
 `failed` (the cluster answers no more), `forbidden` (somebody who may not see it), `huge` (10,000 servers, long names).
@@ -24,7 +24,7 @@ from tests.e2e.lived import furnish
 from tests.site import pages
 from tests.stack import ROOT, Stack, eventually, running
 
-FOLDER = ROOT / "test-results" / "pictures"
+FOLDER = ROOT / "pictures"  # not below test-results, which every test run empties
 LOOKS = [(width, theme, language) for width in (390, 1440) for theme in ("light", "dark") for language in ("en", "ko")] + [(3840, "light", "en")]
 LONG = "a-name-that-goes-on-for-as-long-as-any-name-may-go-on-in-proxmox"[:63]
 

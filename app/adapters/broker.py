@@ -1,6 +1,7 @@
 """The Celery application object, and the one way to ring a bell."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from app.domain.tasks import ROUTES, Queue, TaskName
 from app.errors import AppError
 
 SEND_TIMEOUT_S = 0.5
+ORIGIN = "tpm_origin"  # a message header; "origin" is one of Celery's own
 # After a failure nobody waits for the broker again for so long; the sweeper rings meanwhile.
 BREAK_S = 2.0
 
@@ -80,7 +82,7 @@ def _publisher() -> Connection:
 _connection: Connection | None = None
 
 
-def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> None:
+def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin: Mapping[str, str] | None = None) -> None:
     """Send one message, at most 0.5 s, without retry. Raises BrokerDown."""
     global _connection, _down_until  # noqa: PLW0603 - one connection a process
     if time.monotonic() < _down_until:
@@ -96,6 +98,7 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None) -> Non
                 producer=producer,
                 retry=False,
                 ignore_result=True,
+                headers={ORIGIN: dict(origin)} if origin else None,
             )
     except (KombuOperationalError, RedisError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S

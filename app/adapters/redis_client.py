@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,51 @@ class RedisClient:
                 # When it ran out meanwhile it is somebody else's.
                 with contextlib.suppress(redis.RedisError, LockError):
                     self._ask(lambda _: lock.release())
+
+    # ---- sums, and who is there
+    def add(self, key: str, amounts: Mapping[str, float]) -> bool:
+        """Add to fields of a hash; False when Redis did not take it."""
+
+        def work(client: "redis.Redis") -> None:
+            pipe = client.pipeline(transaction=False)
+            for field, amount in amounts.items():
+                pipe.hincrbyfloat(key, field, amount)
+            pipe.execute()
+
+        return self._did(work)
+
+    def sums(self, key: str) -> dict[str, float]:
+        """Return a hash's fields; none without Redis."""
+        try:
+            return {field: float(amount) for field, amount in self._ask(lambda client: client.hgetall(key)).items()}
+        except redis.RedisError:
+            return {}
+
+    def sign(self, key: str, name: str, alive_s: float) -> bool:
+        """Note that somebody is there now; who has not been for `alive_s` seconds is forgotten."""
+
+        def work(client: "redis.Redis") -> None:
+            pipe = client.pipeline(transaction=False)
+            pipe.zadd(key, {name: time.time()})
+            pipe.zremrangebyscore(key, 0, time.time() - alive_s)
+            pipe.execute()
+
+        return self._did(work)
+
+    def signed(self, key: str, alive_s: float) -> list[str] | None:
+        """Return who was there within so many seconds; None without Redis."""
+        try:
+            found: list[str] = self._ask(lambda client: client.zrangebyscore(key, time.time() - alive_s, "+inf"))
+        except redis.RedisError:
+            return None
+        return found
+
+    def _did(self, work: "Callable[[redis.Redis], None]") -> bool:
+        try:
+            self._ask(work)
+        except redis.RedisError:
+            return False
+        return True
 
     def _ask(self, question: "Callable[[redis.Redis], Any]") -> Any:
         """Ask Redis, unless it did not answer a moment ago: nobody waits for it twice."""

@@ -40,7 +40,7 @@ def kind_of(code: str) -> Kind:
     """Return what a notification's code is about."""
     if code in ("run_planned", "run_waits"):
         return Kind.DECISIONS
-    failed = code.endswith(("failed", "errored"))
+    failed = code.endswith(("failed", "errored", "rolled_back"))
     if code.startswith("run_"):
         return Kind.RUNS_FAILED if failed else Kind.RUNS_DONE
     return Kind.ACTIONS_FAILED if failed else Kind.ACTIONS_DONE

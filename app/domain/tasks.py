@@ -17,6 +17,7 @@ class TaskName(StrEnum):
     DELIVERY = "deliveries.execute"
     SCHEDULES = "schedules.tick"
     EXECUTION = "schedules.execute"
+    SAFE_CHANGE = "safe_changes.execute"
     STATISTICS = "statistics.refresh"
 
 
@@ -28,5 +29,6 @@ ROUTES: dict[TaskName, Queue] = {
     TaskName.DELIVERY: Queue.DEFAULT,
     TaskName.SCHEDULES: Queue.DEFAULT,
     TaskName.EXECUTION: Queue.DEFAULT,
+    TaskName.SAFE_CHANGE: Queue.PROXMOX,
     TaskName.STATISTICS: Queue.DEFAULT,
 }

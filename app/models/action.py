@@ -35,11 +35,13 @@ class Action(Versioned, Base):
     __table_args__ = (
         Index("ix_action_open", "state", "id", postgresql_where=text("state in ('queued', 'running')")),
         Index("ix_action_server", "server_id", "id"),
+        Index("uq_action_safe_change", "safe_change_id", "kind", unique=True),
     )
 
     id: Mapped[pk]
     task_id: Mapped[UUID] = mapped_column(unique=True)
     bulk_id: Mapped[UUID | None] = mapped_column(ForeignKey("bulk.id"), index=True)
+    safe_change_id: Mapped[UUID | None] = mapped_column(ForeignKey("safe_change.id", ondelete="SET NULL"))
     server_id: Mapped[int] = mapped_column(ForeignKey("server.id"))
     created_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
     kind: Mapped[ActionKind] = mapped_column(enum_column(ActionKind))
@@ -51,6 +53,7 @@ class Action(Versioned, Base):
     sent_at: Mapped[datetime | None]  # set before the call to Proxmox: from here on it is "in doubt" without a upid
     upid: Mapped[str | None] = mapped_column(String(160))
     bell_at: Mapped[datetime | None]
+    origin: Mapped[Json | None]  # the request it came from: {"request_id", "traceparent"}
     error: Mapped[Json | None]
     created_at: Mapped[created]
     started_at: Mapped[datetime | None]

@@ -28,6 +28,7 @@ class Cluster(Versioned, Base):
     status_args: Mapped[Json] = mapped_column(default=dict)
     release: Mapped[str] = mapped_column(String(32), default="")
     polled_at: Mapped[datetime | None]  # the last time it answered
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")  # polls in a row without an answer
     poll_begun_at: Mapped[datetime | None]  # claimed by the poller that asks it now
     created_at: Mapped[created]
 

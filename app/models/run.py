@@ -21,6 +21,7 @@ class Run(Versioned, Base):
         Index("uq_run_active", "workspace_id", unique=True, postgresql_where=text(f"state in ({_active})")),
         Index("ix_run_open", "state", "id", postgresql_where=text(f"state not in ({_final})")),
         Index("ix_run_workspace", "workspace_id", "id"),
+        Index("uq_run_safe_change", "safe_change_id", unique=True),
         Index("ix_run_finished", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
@@ -34,6 +35,7 @@ class Run(Versioned, Base):
     # What was asked for ({"servers": {slug: {...new values...}}}), and the rendered Terraform inputs it led to.
     intent: Mapped[Json]
     inputs: Mapped[Json | None]
+    origin: Mapped[Json | None]  # the request it came from: {"request_id", "traceparent"}
     targets: Mapped[list[str]]  # slugs of the servers the request named
     names: Mapped[list[str]]  # their names, for people
     fence: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -42,6 +44,7 @@ class Run(Versioned, Base):
     cancel_requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     stop_requested_at: Mapped[datetime | None]  # the second press: kill Terraform, take in what there is
     bulk_id: Mapped[UUID | None] = mapped_column(ForeignKey("bulk.id", ondelete="SET NULL"), index=True)
+    safe_change_id: Mapped[UUID | None] = mapped_column(ForeignKey("safe_change.id", ondelete="SET NULL"))
     retry_of_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     # What Proxmox works on now: {slug: {"step": "clone", "percent": 62}}; empty between servers and at the end.
     activity: Mapped[Json] = mapped_column(default=dict, server_default="{}")

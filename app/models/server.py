@@ -1,6 +1,7 @@
 """Servers, the workspaces that hold their state, and what is reserved for them."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -69,6 +70,7 @@ class Server(Versioned, Base):
     in_state: Mapped[bool] = mapped_column(default=False)  # Terraform's state has it
     busy_run_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     busy_action_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    safe_change_id: Mapped[UUID | None] = mapped_column(index=True)  # holds it also between its parts
     # observed
     ip_addresses: Mapped[list[str]] = mapped_column(default=list)
     cpu_percent: Mapped[int] = mapped_column(default=0)
@@ -86,6 +88,11 @@ class Server(Versioned, Base):
     workspace: Mapped[Workspace] = relationship(lazy="raise")
     owner: Mapped[User] = relationship(lazy="raise")
     cluster: Mapped[Cluster] = relationship(lazy="raise")
+
+    @property
+    def busy(self) -> bool:
+        """True while a run, an action or a safe change works on it."""
+        return self.busy_run_id is not None or self.busy_action_id is not None or self.safe_change_id is not None
 
 
 class Reservation(Base):

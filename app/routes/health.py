@@ -1,34 +1,24 @@
 """Health for machines: is the process up, can it work, and what do the figures say."""
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from redis.exceptions import RedisError
-from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.adapters import broker, crypto
-from app.config import Settings
 from app.domain.permissions import Permission
 from app.errors import AppError, Forbidden, Unauthenticated
 from app.extensions import db
 from app.log import get_logger
-from app.models import Action, Cluster, Notification, Outbox, Run, Server
 from app.routes.access import LOOPBACK, client_address, current_actor, open_to_all
-from app.services import settings as stored
+from app.services import figures as asked
+from app.services import health
 from app.session_store import has_bearer
-from app.streaming import events
 
 log = get_logger(__name__)
 bp = Blueprint("health", __name__)
-NEEDED = ("database", "keys")
-SWEEPER_KEY = "sweeper.last_tick"
-SWEEPER_LATE = timedelta(seconds=20)
-PROBE = b"readyz"
 
 
 @bp.get("/healthz")
@@ -37,77 +27,10 @@ def healthz() -> Response:
     return Response("ok\n", mimetype="text/plain")
 
 
-def _database() -> str:
-    with Session(db.engine) as session:
-        session.execute(text("select 1"))
-    return ""
-
-
-def _keys() -> str:
-    settings: Settings = current_app.extensions["settings"]
-    if not settings.secret_key.get_secret_value() or not settings.encryption_keys:
-        raise RuntimeError("SECRET_KEY or ENCRYPTION_KEYS is missing")
-    crypto.decrypt(crypto.encrypt(PROBE))
-    return ""
-
-
-def _redis() -> str:
-    events.client().ping()
-    return ""
-
-
-def _broker() -> str:
-    broker.ping()
-    return ""
-
-
-def _workers() -> str:
-    with Session(db.engine) as session:
-        at = stored.read_value(session, SWEEPER_KEY).get("at")
-    if at is None:
-        raise RuntimeError("no worker has reported yet")
-    late = datetime.now(UTC) - datetime.fromisoformat(str(at))
-    if late > SWEEPER_LATE:
-        raise RuntimeError(f"the sweeper last ran {round(late.total_seconds())} s ago: is a worker running?")
-    return ""
-
-
-def _terraform() -> str:
-    from app.adapters.terraform import binary  # noqa: PLC0415 - looked for when asked
-
-    settings: Settings = current_app.extensions["settings"]
-    found = binary.find_terraform(settings)
-    return f"{found.flavour} {found.version}"
-
-
-def _provider() -> str:
-    from app.adapters.terraform import binary, provider  # noqa: PLC0415
-
-    settings: Settings = current_app.extensions["settings"]
-    provider.find_provider(binary.find_terraform(settings), settings)
-    return provider.VERSION
-
-
-def _cluster() -> str:
-    with Session(db.engine) as session:
-        rows = session.execute(select(Cluster.name, Cluster.status).where(Cluster.enabled)).all()
-    if not rows:
-        raise RuntimeError("no cluster is connected")
-    if troubled := [f"{name}: {status}" for name, status in rows if status != "online"]:
-        raise RuntimeError(", ".join(troubled))
-    return ", ".join(name for name, _ in rows)
-
-
-CHECKS: dict[str, Callable[[], str]] = {
-    "database": _database, "keys": _keys, "redis": _redis, "broker": _broker, "workers": _workers,
-    "terraform": _terraform, "provider": _provider, "cluster": _cluster,
-}  # fmt: skip
-
-
 def _check(name: str) -> dict[str, object]:
     try:
-        return {"name": name, "ok": True, "detail": CHECKS[name]()}
-    except (RuntimeError, AppError) as exc:
+        return {"name": name, "ok": True, "detail": health.CHECKS[name]()}
+    except (health.Unhealthy, AppError) as exc:
         return {"name": name, "ok": False, "detail": str(exc)}
     except (SQLAlchemyError, RedisError, OSError, ValueError, ImportError) as exc:
         # Open to all: the kind of trouble, never an address or a statement.
@@ -117,32 +40,13 @@ def _check(name: str) -> dict[str, object]:
 @bp.get("/readyz")
 @open_to_all("load balancers ask whether work can be sent here")
 def readyz() -> Response:
-    found = [_check(name) for name in CHECKS]
-    ready = all(check["ok"] for check in found if check["name"] in NEEDED)
+    found = [_check(name) for name in health.CHECKS]
+    ready = all(check["ok"] for check in found if check["name"] in health.NEEDED)
     status = 200 if ready else 503
     response = Response(json.dumps({"ok": ready, "checks": found}), status, mimetype="application/json")
     if not ready:
         response.headers["Retry-After"] = "5"
     return response
-
-
-def _counts(session: Session) -> metrics.DatabaseCounts:
-    def by(column: object) -> dict[str, int]:
-        rows = session.execute(select(column, func.count()).group_by(column))  # type: ignore[call-overload]
-        return {str(value): count for value, count in rows}
-
-    outbox = session.scalar(select(func.count()).select_from(Outbox)) or 0
-    unread = session.scalar(select(func.count()).where(Notification.read_at.is_(None))) or 0
-    alive = session.execute(
-        select(Server.status, func.count()).where(Server.deleted_at.is_(None)).group_by(Server.status)
-    )
-    return metrics.DatabaseCounts({
-        "tpm_runs": ("Runs by state.", "state", by(Run.state)),
-        "tpm_actions": ("Actions by state.", "state", by(Action.state)),
-        "tpm_servers": ("Servers by status.", "status", {str(value): count for value, count in alive}),
-        "tpm_outbox_rows": ("Messages and events not yet sent.", "", {"": outbox}),
-        "tpm_notifications_unread": ("Unread notifications.", "", {"": unread}),
-    })  # fmt: skip
 
 
 @bp.get("/metrics")
@@ -154,5 +58,5 @@ def figures() -> Response:
     elif client_address() not in LOOPBACK:
         raise Unauthenticated
     with Session(db.engine) as session:
-        counts = _counts(session)
-    return Response(metrics.render(counts), content_type="text/plain; version=0.0.4; charset=utf-8")
+        found = asked.read(session)
+    return Response(metrics.render(metrics.Asked(found)), content_type="text/plain; version=0.0.4; charset=utf-8")

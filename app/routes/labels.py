@@ -8,6 +8,7 @@ from app.domain.approval import APPROVER_ROLES, ApprovalPolicy
 from app.domain.bulk import BulkKind
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
+from app.domain.safe_change import SafeChangeState
 from app.domain.server_status import ServerStatus
 from app.services.run_steps import StepName
 
@@ -202,3 +203,27 @@ FAMILY_ICONS = {
     "linux": "terminal-2",
 }
 OTHER_FAMILY = "disc"
+
+
+# ---- safe changes
+SAFE_CHANGE_PARTS: dict[str, LazyString] = {
+    SafeChangeState.SNAPSHOT: _l("Make snapshot"),
+    SafeChangeState.CHANGE: _l("Change"),
+    SafeChangeState.VERIFY: _l("Wait for an answer"),
+    SafeChangeState.ROLL_BACK: _l("Put back"),
+    SafeChangeState.START: _l("Start again"),
+    SafeChangeState.CLEAN_UP: _l("Delete snapshot"),
+}
+SAFE_CHANGE_STATES: dict[str, LazyString] = {
+    SafeChangeState.SNAPSHOT: _l("Making a snapshot"),
+    SafeChangeState.CHANGE: _l("Changing"),
+    SafeChangeState.VERIFY: _l("Waiting for an answer"),
+    SafeChangeState.ROLL_BACK: _l("Putting back"),
+    SafeChangeState.START: _l("Starting again"),
+    SafeChangeState.CLEAN_UP: _l("Deleting the snapshot"),
+    SafeChangeState.KEPT: _l("Kept"),
+    SafeChangeState.ROLLED_BACK: _l("Taken back"),
+    SafeChangeState.FAILED: _l("Failed"),
+}
+# As a run's states look; everything else is under way.
+SAFE_CHANGE_DOTS: dict[str, str] = {SafeChangeState.KEPT: "applied", SafeChangeState.ROLLED_BACK: "planned", SafeChangeState.FAILED: "errored"}

@@ -107,7 +107,7 @@ def _doings(words: str) -> list[Hit]:
 
 def _may(kind: ActionKind, server: Server) -> bool:
     possible = (server.status == ServerStatus.STOPPED) == (kind == ActionKind.START) and server.status in (ServerStatus.STOPPED, ServerStatus.RUNNING)
-    return can_act(Permission.POWER, server) and possible and not server.busy_run_id and not server.busy_action_id
+    return can_act(Permission.POWER, server) and possible and not server.busy
 
 
 def _action(kind: ActionKind, server: Server) -> Hit:

@@ -5,6 +5,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from app.domain import server_spec
+from app.domain.safe_change import TIMEOUT_S, VerifyBy
 from app.errors import FieldError, Invalid
 from app.models import Run, Server, User
 from app.routes.forms import number
@@ -203,6 +204,7 @@ def server_values(server: Server) -> dict[str, Any]:
         "cores": server.cores,
         "memory_gib": f"{server.memory_mib / 1024:g}",
         **{f"disk_{index}": disk.get("size_gib") for index, disk in enumerate(server.disks)},
+        "verify": "agent" if server.agent else "port", "port": 22, "timeout_s": TIMEOUT_S,
         "tags": " ".join(server.tags),
         "description": server.description,
     }
@@ -223,6 +225,15 @@ def resize_data(form: Form, server: Server) -> dict[str, Any]:
             for size, disk in zip(disks, server.disks, strict=True)
         ]
     return data
+
+
+def safe_change_data(form: Form, change: dict[str, Any]) -> dict[str, Any]:
+    """Return the safe change that the resize form stands for."""
+    by_port = form.get("verify") == VerifyBy.PORT
+    return {
+        "change": change, "verify": form.get("verify", ""), "timeout_s": _or_empty(number(form.get("timeout_s"))), "keep_snapshot": "keep_snapshot" in form,
+        **({"port": _or_empty(number(form.get("port")))} if by_port else {}),
+    }  # fmt: skip
 
 
 def describe_data(form: Form) -> dict[str, Any]:
@@ -257,7 +268,7 @@ def device_field(path: str) -> str:
 
 def change_field(path: str) -> str:
     """Return the form's field for a path of the change schema."""
-    head, _, rest = path.partition(".")
+    head, _, rest = path.removeprefix("change.").partition(".")
     if head == "disks":
         return f"disk_{rest.partition('.')[0] or 0}"
     return {"memory_mib": "memory_gib"}.get(head, head)

@@ -26,18 +26,19 @@ from app.services import (
     create_preview,
     overview,
     runs,
+    safe_changes,
     server_devices,
     servers,
     state_resources,
     terraform,
 )
-from app.services.uow import unit_of_work
+from app.services.uow import in_peace, unit_of_work
 
 bp = Blueprint("servers", __name__)
 # The fields of each form of a server's page; faults of anything else stand above the form.
 FIELDS = {
     "describe": ("tags", "description"),
-    "resize": ("cores", "memory_gib", *(f"disk_{i}" for i in range(9))),
+    "resize": ("cores", "memory_gib", "verify", "port", "timeout_s", *(f"disk_{i}" for i in range(9))),
     "devices": ("new_disk_gib", "new_storage", "new_network", "new_ip"),
 }
 
@@ -118,6 +119,7 @@ class Happened:
     at: datetime
     run_id: int | None = None
     note: str = ""
+    href: str = ""
 
 
 def _history(server: Server) -> list[Happened]:
@@ -132,6 +134,13 @@ def _history(server: Server) -> list[Happened]:
             note=text_of(a.error["code"], a.error.get("args")) if a.error else "",
         )
         for a in overview.actions_of(session, server)
+    ]  # fmt: skip
+    rows += [
+        Happened(
+            str(_("Safe change")), labels.SAFE_CHANGE_DOTS.get(c.state, "applying"), str(labels.SAFE_CHANGE_STATES[c.state]), c.created_by.username, c.created_at,
+            note=text_of(c.error["code"], c.error.get("args")) if c.error else "", href=url_for("safe_changes.detail", safe_change_id=c.id),
+        )
+        for c in safe_changes.recent(session, server.id)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: row.at, reverse=True)[:20]
 
@@ -193,7 +202,17 @@ def resize(name: str) -> Response:
     data = server_form.resize_data(request.form, server)
     if not data.keys() - {"apply"}:
         return done(_("%(name)s has this size already. Nothing was changed.", name=name), url_for(".detail", name=name))
+    if "safe" in request.form:
+        return _safe_change(name, server_form.safe_change_data(request.form, data))
     return _change(name, data, "resize")
+
+
+def _safe_change(name: str, data: dict[str, Any]) -> Response:
+    try:
+        row = in_peace(lambda uow: safe_changes.create(uow, current_actor(), name, data))
+    except Invalid as exc:
+        return _detail(name, "resize", messages(exc.errors, server_form.change_field, FIELDS["resize"]))
+    return go(url_for("safe_changes.detail", safe_change_id=row.id))
 
 
 @bp.post("/servers/<name>/describe")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from flask import Flask
 
+from app import tracing
+from app.adapters import figures
 from app.adapters.proxmox.client import ProxmoxClient
 from app.adapters.terraform import events
 from app.adapters.terraform.binary import tool_environment
@@ -119,6 +121,10 @@ class RunContext:
 
         Raises KeeperGone, Fenced.
         """
+        with tracing.span(f"terraform {phase.partition('-')[0]}", phase=phase, run_id=self.run_id):
+            return self._run_terraform(argv, phase, log, total, anyway)
+
+    def _run_terraform(self, argv: list[str], phase: str, log: bool, total: int | None, anyway: bool) -> int:
         if self.told_to_stop() and not anyway:
             return -1
         out = self.folder / f"{phase}.out"
@@ -140,6 +146,7 @@ class RunContext:
                     self._follow(tail, phase, code is not None, total)
         finally:
             tail.close()
+        figures.count(figures.TERRAFORM_EXITS, phase.partition("-")[0], str(code))
         if log and code not in (0, 2):
             self._crash_text(phase)
         return code
@@ -168,6 +175,9 @@ class RunContext:
                 piece = LogPiece(phase, start, text, len(data), None, done, total, moved=any(map(events.moves, parsed)))
                 if not self._ship(piece, WAIT_S if at_end else 0.0):
                     return
+            for event in parsed:
+                if slug := events.done(event):
+                    tracing.past("server", events.elapsed_s(event), server=slug)
             self.done |= finished
             tail.taken(data)
 

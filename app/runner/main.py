@@ -10,6 +10,8 @@ import shutil
 
 from flask import Flask
 
+from app import tracing
+from app.adapters import figures
 from app.adapters.terraform.process import KeeperGone
 from app.adapters.terraform.skeleton import ensure_skeleton
 from app.domain.run_state import RunState
@@ -28,15 +30,20 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def run(app: Flask, claim: Claim) -> None:
     """Do all of a claimed run in this (forked) process."""
-    with app.app_context():
+    tracing.part("runner")
+    origin = tracing.take_up(claim.origin, run_id=claim.run_id, task_id=claim.task_id)
+    with app.app_context(), tracing.span("run", origin.get("traceparent", ""), run_id=claim.run_id, fence=claim.fence):
         forked.forget_connections()
         try:
             _run(app, claim)
         except (Fenced, KeeperGone, Leaving) as exc:
             # Somebody else goes on, or Terraform finishes without us and the next runner waits for it.
             log.warning("runner_left", run_id=claim.run_id, fence=claim.fence, reason=str(exc))
+            if isinstance(exc, Fenced):
+                figures.count(figures.CLAIMS_LOST, "run")
         except LOST as exc:
             log.error("runner_gave_up", run_id=claim.run_id, fence=claim.fence, reason=str(exc.orig))
+    tracing.flush()
 
 
 def _run(app: Flask, claim: Claim) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from flask import Flask
 
+from app.adapters import figures
 from app.adapters.crypto import Undecryptable
 from app.errors import Fenced
 from app.log import get_logger
@@ -82,11 +83,15 @@ class StateServer:
         except Fenced:
             # A 409 alone does not stop Terraform: it goes on creating servers.
             self.on_fenced()
+            figures.count(figures.STATE_REFUSED, "fenced")
             return 409, b""
         except states.StateRefused as exc:
+            figures.count(figures.STATE_REFUSED, "does_not_follow")
             log.error("state_refused", run_id=self.run_id, reason=str(exc))
             return 409, b""
-        except (states.StateMalformed, LockMalformed):
+        except (states.StateMalformed, LockMalformed) as exc:
+            if isinstance(exc, states.StateMalformed):
+                figures.count(figures.STATE_REFUSED, "malformed")
             return 400, b""
         except Undecryptable:
             log.error("state_undecryptable", run_id=self.run_id)

@@ -61,7 +61,7 @@ def server_json(server: Server) -> dict[str, Any]:
         "networks": [{"network": n["network"], "ip": n["ip"], "bridge": n["bridge"], "vlan": n["vlan"]} for n in server.nics],
         "template": server.template_name, "username": server.username, "tags": server.tags, "description": server.description,
         "workspace": server.workspace_id, "owner": server.owner.username, "run_id": server.run_id,
-        "busy": bool(server.busy_run_id or server.busy_action_id), "cpu_percent": server.cpu_percent,
+        "busy": server.busy, "cpu_percent": server.cpu_percent,
         "memory_percent": server.memory_percent, "uptime_s": server.uptime_s, "created_at": server.created_at,
     }  # fmt: skip
 

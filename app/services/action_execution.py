@@ -10,7 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from app.adapters import results
+from app import tracing
+from app.adapters import figures, results
 from app.adapters.crypto import Undecryptable
 from app.adapters.proxmox.client import ProxmoxClient, upid_node
 from app.adapters.proxmox.errors import refused
@@ -36,14 +37,17 @@ def execute(task_id: str) -> None:
     """Carry out an action, as far as it goes now. A second delivery finds it claimed and returns."""
     job = action_lease.claim(UUID(task_id))
     if job is None:
+        figures.count(figures.CLAIMS_LOST, "action")
         return
     in_doubt = job.upid is None and job.sent_at is not None
+    origin = tracing.take_up(job.origin, action_id=job.action_id)
     log.info("action_claimed", action_id=job.action_id, kind=job.kind.value, fence=job.fence, in_doubt=in_doubt)
     try:
-        with clusters.connection(job.cluster) as proxmox:
+        with tracing.span(job.kind.value, origin.get("traceparent", ""), action_id=job.action_id), clusters.connection(job.cluster) as proxmox:
             outcome = _carry_out(proxmox, job)
     except Fenced:
         log.warning("action_fenced", action_id=job.action_id, fence=job.fence)
+        figures.count(figures.CLAIMS_LOST, "action")
         return
     except ProxmoxError as exc:
         outcome = failed(exc)

@@ -39,6 +39,7 @@ class Job:
     sent_at: datetime | None
     age_s: float
     patience_s: float
+    origin: dict[str, str]
 
 
 def claim(task_id: UUID) -> Job | None:
@@ -68,7 +69,7 @@ def claim(task_id: UUID) -> Job | None:
         return Job(
             action.id, task_id, action.fence, action.kind, action.arguments, server.id, server.workspace_id, server.vmid,
             server.node_name, server.marker, cluster, action.upid, action.sent_at, float(age_s or 0),
-            PATIENCE_CROWDED_S if crowded else PATIENCE_S,
+            PATIENCE_CROWDED_S if crowded else PATIENCE_S, dict(action.origin or {}),
         )  # fmt: skip
 
 

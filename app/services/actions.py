@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
+from app import tracing
 from app.domain.action_state import SNAPSHOT, ActionKind, ActionState
 from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus, Severity
@@ -50,13 +51,20 @@ def hold(uow: UnitOfWork, actor: Actor, server_name: str, permission: Permission
 
 
 def begin(
-    uow: UnitOfWork, actor: Actor, server: Server, kind: ActionKind, arguments: dict[str, Any] | None = None, bulk_id: UUID | None = None
+    uow: UnitOfWork,
+    actor: Actor,
+    server: Server,
+    kind: ActionKind,
+    arguments: dict[str, Any] | None = None,
+    bulk_id: UUID | None = None,
+    safe_change_id: UUID | None = None,
 ) -> Action:
     """Write the action of a server that is locked, and ring for it.
 
-    `hold` has refused a server that cannot take it; as a part of a bulk its action ends failed at once.
+    `hold` has refused a server that cannot take it; as a part of a bulk its action ends failed at once. A safe change holds
+    the server itself.
     """
-    action = _add(uow, actor, server, kind, arguments=arguments, bulk_id=bulk_id, fault=_fault(server) if bulk_id else None)
+    action = _add(uow, actor, server, kind, arguments=arguments, bulk_id=bulk_id, safe_change_id=safe_change_id, fault=_fault(server) if bulk_id else None)
     of = {"bulk": str(bulk_id)} if bulk_id else {}
     audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, **of, **(arguments or {}))
     return action
@@ -79,7 +87,7 @@ def locked(uow: UnitOfWork, ids: Sequence[int]) -> list[Server]:
 
 
 def _fault(server: Server) -> AppError | None:
-    if server.busy_run_id is not None or server.busy_action_id is not None:
+    if server.busy:
         return ServerBusy(server.name, server=server.name, run=server.busy_run_id, action=server.busy_action_id)
     return None if made(server) else ServerNotMade(server.name, server=server.name, status=server.status.value)
 
@@ -97,12 +105,13 @@ def _add(
     *,
     arguments: dict[str, Any] | None = None,
     bulk_id: UUID | None = None,
+    safe_change_id: UUID | None = None,
     fault: AppError | None = None,
 ) -> Action:
     now = uow.session.scalar(select(func.clock_timestamp()))
     action = Action(
-        task_id=uuid4(), bulk_id=bulk_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
-        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now,
+        task_id=uuid4(), bulk_id=bulk_id, safe_change_id=safe_change_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
+        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now, origin=tracing.origin() or None,
         finished_at=now if fault else None, version=1, fence=0,
         error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
     )  # fmt: skip
@@ -180,8 +189,11 @@ def publish(uow: UnitOfWork, action: Action, server: Server) -> None:
 
 
 def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
-    """Notify requester and owner of one action's end; of a bulk's, once, when the last one ended."""
+    """Notify requester and owner of one action's end; of a bulk's, once, when the last one ended. A safe change goes on."""
     publish(uow, action, server)
+    if action.safe_change_id is not None:
+        uow.ring(TaskName.SAFE_CHANGE, [action.safe_change_id], action.safe_change_id)
+        return
     if action.bulk_id is not None:
         bulk_results.tell_end(uow, action.bulk_id)
         return

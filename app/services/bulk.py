@@ -91,8 +91,7 @@ def _found(session: Session, actor: Actor, names: Sequence[str]) -> list[Server]
 
 
 def _left(kind: BulkKind, server: Server) -> Left | None:
-    busy = server.busy_run_id is not None or server.busy_action_id is not None
-    return domain.left_out(kind, Subject(server.status, actions.made(server), busy))
+    return domain.left_out(kind, Subject(server.status, actions.made(server), server.busy))
 
 
 # ---- asking

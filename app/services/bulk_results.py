@@ -116,7 +116,10 @@ def tell_end(uow: UnitOfWork, bulk_id: UUID) -> None:
         mine = [i for i in items if user_id in (bulk.created_by_id, i.owner_id)]
         failed = [i.server for i in mine if not i.ok]
         done = [i.server for i in mine if i.ok]
-        code = "actions_failed" if not done else "actions_partly_failed" if failed else "actions_succeeded"
+        if len(mine) == 1:
+            code = "action_succeeded" if done else "action_failed"
+        else:
+            code = "actions_failed" if not done else "actions_partly_failed" if failed else "actions_succeeded"
         link = f"/servers/bulk/{bulk_id}" if user_id == bulk.created_by_id else "/servers"
         notifications.add(
             uow, [user_id], f"group:{bulk_id}:end", code,

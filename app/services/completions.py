@@ -37,7 +37,7 @@ def take_up(uow: UnitOfWork, run: Run, former: Run) -> list[Server]:
         select(Server).where(Server.id.in_(ids)).order_by(Server.id).with_for_update(key_share=True).execution_options(populate_existing=True)
     ))  # fmt: skip
     missing = [s for s in servers if s.deleted_at is not None]
-    if busy := next((s for s in servers if s.busy_run_id or s.busy_action_id), None):
+    if busy := next((s for s in servers if s.busy), None):
         raise ServerBusy(busy.name, server=busy.name, run=busy.busy_run_id, action=busy.busy_action_id)
     if faults := _names_taken(uow.session, missing):
         raise Invalid(faults)

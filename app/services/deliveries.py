@@ -22,7 +22,7 @@ from app.domain.tasks import TaskName
 from app.log import get_logger
 from app.messages import hint_of, note_text, text_of
 from app.models import Delivery, Destination, Notification, User
-from app.services import settings
+from app.services import clock, settings
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork, unit_of_work
 
@@ -31,10 +31,6 @@ CLAIM_S = 2 * postman.TIMEOUT_S  # longer than any try takes
 KEPT_S = 30 * 86_400
 # These will not be otherwise in an hour.
 HOPELESS = frozenset({"delivery_service_unknown", "delivery_address_local"})
-
-
-def _in(seconds: float) -> Any:
-    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 # ---- asking
@@ -88,7 +84,7 @@ def _claim(uow: UnitOfWork, delivery_id: int) -> tuple[str, Message, bool, int] 
     notification = uow.session.get(Notification, row.notification_id) if row.notification_id else None
     language = uow.session.scalar(select(User.language).where(User.id == destination.user_id))
     row.attempts += 1
-    row.next_at = _in(CLAIM_S)
+    row.next_at = clock.later(CLAIM_S)
     local = bool(settings.get(uow.session).local_destinations)
     return crypto.decrypt(destination.url).decode(), _message(notification, language or "en"), local, row.attempts
 
@@ -113,7 +109,7 @@ def _settle(delivery_id: int, attempts: int, error: dict[str, Any] | None = None
             return  # deleted, or the claim lapsed and somebody else has it
         row.error = error
         if error and not hopeless and attempts < MAX_ATTEMPTS and row.notification_id:
-            row.next_at = _in(wait_s(attempts, random.random()))  # noqa: S311 - spreads load, keeps no secret
+            row.next_at = clock.later(wait_s(attempts, random.random()))  # noqa: S311 - spreads load, keeps no secret
             return
         row.state = DeliveryState.FAILED if error else DeliveryState.SENT
         row.finished_at = func.clock_timestamp()
@@ -122,10 +118,10 @@ def _settle(delivery_id: int, attempts: int, error: dict[str, Any] | None = None
 # ---- the sweeper's part
 def sweep(uow: UnitOfWork) -> None:
     """Ring for those that are due and were not rung for, or whose sender died; forget what is long over."""
-    due = select(Delivery.id).where(Delivery.state == DeliveryState.PENDING, Delivery.next_at < _in(-1)).order_by(Delivery.next_at)
+    due = select(Delivery.id).where(Delivery.state == DeliveryState.PENDING, Delivery.next_at < clock.later(-1)).order_by(Delivery.next_at)
     for delivery_id in uow.session.scalars(due.limit(100)):
         uow.ring(TaskName.DELIVERY, [delivery_id])
-    uow.session.execute(delete(Delivery).where(Delivery.finished_at < _in(-KEPT_S)))
+    uow.session.execute(delete(Delivery).where(Delivery.finished_at < clock.later(-KEPT_S)))
 
 
 # ---- reading

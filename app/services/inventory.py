@@ -28,6 +28,7 @@ from app.services.uow import UnitOfWork, unit_of_work
 
 log = get_logger(__name__)
 DUE_S = 8
+DOUBLINGS = 2  # a cluster that does not answer is asked half as often after each time, down to a fourth
 CONFIG_AGE_S = 600
 # Bounds of one poll: what is left over comes with the next ones.
 CONFIGS, NODES, AGENTS = 400, 8, 20
@@ -81,7 +82,8 @@ def guests_at(session: Session, cluster_id: int, vmids: Iterable[int]) -> dict[i
 
 
 def _claim(cluster_id: int, due_s: float) -> datetime | None:
-    old = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, due_s)
+    rest_s = due_s * func.power(2, func.least(Cluster.failures, DOUBLINGS))
+    old = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, rest_s)
     with db.engine.begin() as conn:
         return conn.execute(
             update(Cluster)
@@ -203,6 +205,7 @@ def _write(cluster_id: int, begun_at: datetime, found: _Found) -> None:
         usage.sample(uow, cluster_id)
         back = cluster.status != ONLINE
         cluster.polled_at, cluster.status, cluster.status_detail, cluster.status_args = now, ONLINE, "", {}
+        cluster.failures = 0
         cluster.release, cluster.ca_pem = found.release[:32], found.ca_pem or cluster.ca_pem
         if back or first or nodes or storages or guests or templates:
             _tell(uow, cluster, nodes, storages, guests=bool(guests), templates=templates)
@@ -219,8 +222,7 @@ def _write_failure(cluster_id: int, begun_at: datetime, code: str, exc: AppError
             "endpoint": cluster.endpoint,
             "auth_id": cluster.auth_id,
         }
-        if (cluster.status, cluster.status_args) == (code, args):
-            return
+        cluster.failures += 1
         cluster.status, cluster.status_args = code, args
         cluster.status_detail = str(exc.args_.get("reason") or exc.detail)[:500]
         cluster.version += 1

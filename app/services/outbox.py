@@ -62,7 +62,7 @@ def send(entries: Sequence[Entry]) -> list[int]:
     for row_id, payload in ((i, p) for i, kind, p in entries if kind == "bell"):
         try:
             task_id = UUID(payload["task_id"]) if payload["task_id"] else None
-            broker.ring(TaskName(payload["task"]), payload["args"], task_id)
+            broker.ring(TaskName(payload["task"]), payload["args"], task_id, payload.get("origin"))
             sent.append(row_id)
         except broker.BrokerDown as exc:
             log.warning("bell_not_sent", task=payload["task"], reason=str(exc))

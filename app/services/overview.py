@@ -195,7 +195,9 @@ class Capacity:
 def capacity(session: Session) -> Capacity:
     """Return memory of all nodes, and room for disks with every shared storage counted once."""
     nodes = session.execute(
-        select(func.count(), func.count().filter(Node.online), func.coalesce(func.sum(Node.memory_mib), 0), func.coalesce(func.sum(Node.memory_used_mib), 0))
+        # What a cluster said before it went away is not known to be so now.
+        select(func.count(), func.count().filter(Node.online, Cluster.status == "online"), func.coalesce(func.sum(Node.memory_mib), 0), func.coalesce(func.sum(Node.memory_used_mib), 0))
+        .join(Cluster, Cluster.id == Node.cluster_id)
     ).one()
     storages = rooms_now.each_once(session.scalars(select(Storage).where(Storage.images, Storage.active)))
     total, used = sum(s.total_gib for s in storages), sum(s.used_gib for s in storages)

@@ -1,7 +1,7 @@
 """A run under its runner: claim, fence, log, plan, apply, end. Every write of a runner passes `guard` first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,8 @@ class Claim:
     run_id: int
     fence: int
     resumed: bool
+    origin: dict[str, str] = field(default_factory=dict)
+    task_id: str = ""
 
 
 def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
@@ -63,7 +65,7 @@ def claim(uow: UnitOfWork, task_id: UUID) -> Claim | None:
     uow.session.add(RunLease(run_id=run.id, fence=run.fence, renewed_at=func.clock_timestamp()))
     new = {RunState.PLAN_QUEUED: RunState.PLANNING, RunState.APPLY_QUEUED: RunState.APPLYING}.get(run.state, run.state)
     runs.transition(uow, run, new, resumed=resumed)
-    return Claim(run.id, run.fence, resumed)
+    return Claim(run.id, run.fence, resumed, dict(run.origin or {}), str(run.task_id))
 
 
 def unanswered(session: Session, run: Run) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ def server_facts(server: Server) -> dict[str, object]:
     return {
         "id": server.id, "name": server.name, "version": server.version, "status": server.status.value,
         "node": server.node_name, "ip": server.ip_addresses, "cpu": server.cpu_percent, "mem": server.memory_percent,
-        "uptime": server.uptime_s, "lock": server.lock, "busy": bool(server.busy_run_id or server.busy_action_id),
+        "uptime": server.uptime_s, "lock": server.lock, "busy": server.busy,
         "deleted": server.deleted_at is not None,
     }  # fmt: skip
 

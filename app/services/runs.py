@@ -288,7 +288,9 @@ def _finish(uow: UnitOfWork, run: Run) -> None:
     for server in uow.session.scalars(select(Server).where(Server.busy_run_id == run.id).order_by(Server.id).with_for_update(key_share=True)):
         server.busy_run_id = None
         server.version += 1
-    if run.bulk_id is None:
+    if run.safe_change_id is not None:
+        uow.ring(TaskName.SAFE_CHANGE, [run.safe_change_id], run.safe_change_id)
+    elif run.bulk_id is None:
         code, severity = _END[run.state]
         notifications.add(
             uow, _concerned(uow.session, run), f"run:{run.id}:end", code,
@@ -348,10 +350,17 @@ def _person(uow: UnitOfWork, run: Run) -> dict[str, Any] | None:
 def _busy_action(uow: UnitOfWork, run: Run) -> dict[str, Any] | None:
     busy = uow.session.scalar(
         select(Server)
-        .where(Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets), Server.busy_action_id.is_not(None))
+        .where(
+            Server.workspace_id == run.workspace_id, Server.slug.in_(run.targets),
+            or_(Server.busy_action_id.is_not(None), and_(Server.safe_change_id.is_not(None), Server.safe_change_id.is_distinct_from(run.safe_change_id))),
+        )
         .limit(1)
-    )
-    return {"code": "waiting_for_action", "args": {"server": busy.name, "action": busy.busy_action_id}} if busy else None
+    )  # fmt: skip
+    if busy is None:
+        return None
+    if busy.busy_action_id is None:
+        return {"code": "waiting_for_safe_change", "args": {"server": busy.name}}
+    return {"code": "waiting_for_action", "args": {"server": busy.name, "action": busy.busy_action_id}}
 
 
 def claim_servers(uow: UnitOfWork, run: Run) -> None:

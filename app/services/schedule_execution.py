@@ -187,7 +187,7 @@ def _prune(uow: UnitOfWork, row: Execution) -> None:
     actor = Actor.of(schedule.created_by)
     for past in old:
         result = dict(past.result or {})
-        query = select(Server.id).where(Server.name.in_(result.get("servers", [])), Server.deleted_at.is_(None), Server.busy_run_id.is_(None), Server.busy_action_id.is_(None))
+        query = select(Server.id).where(Server.name.in_(result.get("servers", [])), Server.deleted_at.is_(None), Server.busy_run_id.is_(None), Server.busy_action_id.is_(None), Server.safe_change_id.is_(None))
         for server in actions.locked(uow, list(uow.session.scalars(query))):
             actions.begin(uow, actor, server, ActionKind.SNAPSHOT_DELETE, {"name": result["snapshot"]})
         past.result = {**result, "pruned": True}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, joinedload
 
+from app import tracing
 from app.domain import server_spec
 from app.domain.action_state import ActionKind
 from app.domain.permissions import Permission
@@ -180,15 +181,16 @@ def run_for(
         task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
         apply_mode=mode, intent=intent, targets=slugs, names=names,
         progress_total=len(slugs), activity={}, fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
+        origin=tracing.origin() or None,
     )  # fmt: skip
 
 
 def _new_run(
-    uow: UnitOfWork, actor: Actor, of: Collection[Server], kind: RunKind, intent: dict[str, Any], mode: ApplyMode, bulk_id: UUID | None
+    uow: UnitOfWork, actor: Actor, of: Collection[Server], kind: RunKind, intent: dict[str, Any], mode: ApplyMode, bulk_id: UUID | None, safe_change_id: UUID | None = None
 ) -> Run:
     workspace_id = next(iter(of)).workspace_id
     run = run_for(actor, workspace_id, kind, [s.slug for s in of], [s.name for s in of], intent, mode)
-    run.bulk_id = bulk_id
+    run.bulk_id, run.safe_change_id = bulk_id, safe_change_id
     uow.session.add(run)
     uow.session.flush()
     runs.add_event(uow, run, "requested", "requested", by=actor.username)
@@ -259,9 +261,11 @@ def change(uow: UnitOfWork, actor: Actor, name: str, data: ServerChange | Mappin
     return Accepted(begin_change(uow, actor, {server: values}, request.apply), [server.name])
 
 
-def begin_change(uow: UnitOfWork, actor: Actor, wanted: Mapping[Server, dict[str, Any]], mode: ApplyMode, bulk_id: UUID | None = None) -> Run:
+def begin_change(
+    uow: UnitOfWork, actor: Actor, wanted: Mapping[Server, dict[str, Any]], mode: ApplyMode, bulk_id: UUID | None = None, safe_change_id: UUID | None = None
+) -> Run:
     """Start a run of new values for locked servers of one workspace, which were checked."""
-    run = _new_run(uow, actor, wanted, RunKind.CHANGE, {"servers": {s.slug: values for s, values in wanted.items()}}, mode, bulk_id)
+    run = _new_run(uow, actor, wanted, RunKind.CHANGE, {"servers": {s.slug: values for s, values in wanted.items()}}, mode, bulk_id, safe_change_id)
     for server, values in wanted.items():
         audit.record(uow, actor, "server.change", "server", server.id, server.name, run=run.id, **values)
         run_settlement.tell(uow, server)
@@ -269,7 +273,9 @@ def begin_change(uow: UnitOfWork, actor: Actor, wanted: Mapping[Server, dict[str
 
 
 def rolling_back(session: Session, server: Server) -> bool:
-    """True while a snapshot is put back: what the row says then is true no longer."""
+    """True while a snapshot is put back, or may yet be: what the row says then is true no longer."""
+    if server.safe_change_id is not None:
+        return True
     kind = select(Action.kind).where(Action.id == server.busy_action_id)
     return server.busy_action_id is not None and session.scalar(kind) == ActionKind.SNAPSHOT_ROLLBACK
 

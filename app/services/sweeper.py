@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, exists, func, select, text
 from sqlalchemy.orm import aliased
 
-from app.adapters import broker
+from app.adapters import broker, figures
 from app.domain.run_activity import working
 from app.domain.run_state import ACTIVE, FINAL, LEASE_DEAD_S, QUEUED, RUNNING, RunKind, RunState
 from app.domain.server_status import ServerStatus
@@ -27,6 +27,7 @@ from app.services import (
     reservations,
     run_settlement,
     runs,
+    safe_change_execution,
     settings,
     state_history,
 )
@@ -51,12 +52,13 @@ def tick() -> None:
         if not uow.session.scalar(text("select pg_try_advisory_xact_lock(:key, 0)"), {"key": LOCK_KEY}):
             return
         patient_until = _own_absence(uow)
+        figures.count(figures.SWEEPS)
         now = uow.session.scalars(select(func.clock_timestamp())).one()
         paused = pause.paused(uow.session)
     rules: list[Callable[[UnitOfWork], None]] = [free_leftovers, deliveries.sweep]
     # While runs are paused time stands still for them; what ended long ago is still tidied up.
     if not paused:
-        rules = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, *rules]
+        rules = [promote_pending, ring_queued, mark_stalled, expire_planned, forget_unmade, safe_change_execution.sweep, *rules]
     if not paused and now >= patient_until:
         rules.append(resume_dead)
     for rule in rules:

@@ -22,6 +22,7 @@ from psycopg2.errors import DeadlockDetected
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app import tracing
 from app.domain.tasks import TaskName
 from app.extensions import db
 from app.models import Outbox
@@ -42,7 +43,7 @@ class UnitOfWork:
 
     def ring(self, task: TaskName, args: Sequence[object], task_id: UUID | None = None) -> None:
         """Ring a Celery task after commit. Ids only: the row is the job, the message a bell."""
-        self._to_tell.append(("bell", {"task": task.value, "args": [str(a) for a in args], "task_id": str(task_id) if task_id else None}))
+        self._to_tell.append(("bell", {"task": task.value, "args": [str(a) for a in args], "task_id": str(task_id) if task_id else None, "origin": tracing.origin()}))
 
     def publish(self, type_: str, audience: str, data: Mapping[str, Any]) -> None:
         """Tell browsers after commit; see streaming/events.py for types and audiences."""

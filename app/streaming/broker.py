@@ -32,7 +32,7 @@ REPLAY = 2_000
 BLOCK_MS = 4_000
 HEARTBEAT_S = 15
 RETRY_S = 0.5
-TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster", "workspace", "statistics", "schedule"})
+TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster", "workspace", "statistics", "schedule", "safe_change"})
 
 Item = tuple[sse.EntryId, bytes]  # an empty frame ends the stream
 CLOSE = b""

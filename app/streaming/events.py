@@ -22,7 +22,7 @@ BREAK_S = 2.0
 
 @dataclass(frozen=True)
 class Event:
-    """`type` is one of notification, server, run, log, action, cluster, workspace, statistics, schedule, session."""
+    """`type` is one of notification, server, run, log, action, cluster, workspace, statistics, schedule, safe_change, session."""
 
     type: str
     audience: str

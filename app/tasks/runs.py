@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from app.adapters import figures
 from app.adapters.broker import celery
 from app.config import get_settings
 from app.domain.tasks import TaskName
@@ -25,6 +26,7 @@ def execute_run(task_id: str) -> None:
         claim = run_execution.claim(uow, UUID(task_id))
     if claim is None:
         log.info("claim_lost", task_id=task_id)
+        figures.count(figures.CLAIMS_LOST, "run")
         return
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - the runner outlives this context
     folder = get_settings().data_dir / "log" / "runs"

@@ -10,6 +10,8 @@ def furnish(stack: Stack, api: Api) -> str:
     [name] = api.made("lived", tags=["web"], description="shopfront")
     api.wait_run(api.change(name, tags=["web", "prod"])["run_id"], "applied")
     _done(api, api.post(f"/api/servers/{name}/snapshots", {"name": "before", "description": NOTED}).json)
+    safe = api.post(f"/api/servers/{name}/safe_change/async", {"change": {"tags": ["web", "prod", "safe"]}, "verify": "agent"}).json
+    assert api.wait_task(safe["task_id"], 120)["status"] == "kept"
     bulk = api.post("/api/servers/bulk_action/async", {"names": [name], "action": "reboot"})
     assert bulk.status == 202, bulk.text
     eventually(lambda: not stack.sql("select 1 from action where finished_at is null"), what="it has rebooted")

@@ -34,7 +34,7 @@ OURS = {
     "notification.event_key", "notification.link", "run_event.event_key", "run_event.name", "run_lease.boot_id", "run_log.phase", "plan_change.action",
     "saved_plan.sha256", "state_version.sha256", "state_version.lineage", "reservation.kind", "reservation.value", "slot.resource", "action.upid",
     "unmanaged_server.source_key", "server.slug", "plan_change.slug", "server.marker", "guest.marker", "workspace.flavour", "network.dns_servers", "run.targets", "schedule.cron",
-    "schedule.timezone",
+    "schedule.timezone", "safe_change.apply",
 }  # fmt: skip
 OURS_TABLES = {"setting", "outbox", "idempotency_key", "alembic_version"}
 # Codes and names of ours within JSON.

@@ -12,11 +12,12 @@ from app.domain.bulk import BulkKind
 from app.domain.delivery import DeliveryState, Level, Mode
 from app.domain.permissions import Role
 from app.domain.run_state import RunKind, RunState
+from app.domain.safe_change import SafeChangeState, VerifyBy
 from app.domain.schedule import ExecutionState, Misfire, Overlap, ScheduleKind
 from app.domain.server_status import ServerStatus, Severity
 from app.models import (
     Action, ApiToken, AuditEvent, Base, Bridge, Bulk, CapacitySample, Cluster, Delivery, Destination, Execution, Guest, Membership, Network, Node, Notification,
-    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SavedPlan, SavedView, Schedule, Server, SlotHolder, Storage, Template, UnmanagedServer, User, Workspace,
+    NotificationPreference, PlanChange, Preset, Project, Reservation, Run, RunEvent, RunLease, RunLog, SafeChange, SavedPlan, SavedView, Schedule, Server, SlotHolder, Storage, Template, UnmanagedServer, User, Workspace,
 )  # fmt: skip
 from app.services import states
 from app.services.uow import UnitOfWork, unit_of_work
@@ -127,6 +128,12 @@ def _runs(session: Session, server: Server, by: User, n: int) -> None:
 def _of_server(uow: UnitOfWork, server: Server, by: User, i: int) -> None:
     uow.session.add(_action(server, by))
     run = _run(uow.session, server, by, RunState.APPLIED, 1)
+    safe = _added(uow.session, SafeChange(
+        id=uuid4(), server_id=server.id, created_by_id=by.id, state=SafeChangeState.KEPT, values={"cores": 2}, apply="auto", snapshot=f"safe-{i}", verify_by=VerifyBy.AGENT,
+        timeout_s=60, finished_at=NOW,
+    ))  # fmt: skip
+    run.safe_change_id = safe.id
+    uow.session.add(Action(task_id=uuid4(), server_id=server.id, created_by_id=by.id, kind=ActionKind.SNAPSHOT_CREATE, state=ActionState.SUCCEEDED, safe_change_id=safe.id, finished_at=NOW))
     assert states.save(uow, server.workspace_id, run.id, 1, rows.state(i + 1, **{server.slug: {"cores": i + 1}}))
 
 

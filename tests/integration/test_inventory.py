@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from app.domain.server_status import ServerStatus
 from app.models import Bridge, Cluster, Guest, Node, Server, Storage
-from app.services import inventory
+from app.services import clock, inventory
 from app.services.uow import unit_of_work
 from app.streaming import events
 from tests.fixtures.simulator import Simulator
@@ -164,7 +164,7 @@ def test_an_offline_node_makes_its_servers_unknown(
     assert server(made.id).status == ServerStatus.STOPPED
 
 
-def test_what_is_wrong_with_a_cluster_is_on_its_row_and_told_once(
+def test_what_is_wrong_with_a_cluster_is_on_its_row_with_how_often_it_was_asked(
     cluster: Cluster, simulator: Simulator, store: "redis.Redis"
 ) -> None:
     simulator.control(
@@ -175,10 +175,25 @@ def test_what_is_wrong_with_a_cluster_is_on_its_row_and_told_once(
     inventory.poll(cluster.id, due_s=0)
     now = state(cluster)
     assert now.status == "proxmox_forbidden" and now.status_args["privilege"] == "Sys.Audit"
-    assert [f["e"] for _, f in store.xrange(events.STREAM)] == ["cluster"]
+    assert now.failures == 2 and [f["e"] for _, f in store.xrange(events.STREAM)] == ["cluster"] * 2
     simulator.control("reset")
     inventory.poll(cluster.id, due_s=0)
-    assert state(cluster).status == "online"
+    assert (state(cluster).status, state(cluster).failures) == ("online", 0)
+
+
+def test_a_cluster_that_does_not_answer_is_asked_less_often(cluster: Cluster) -> None:
+    def begun(ago_s: float) -> None:
+        with unit_of_work() as uow:
+            uow.session.get_one(Cluster, cluster.id).poll_begun_at = clock.later(-ago_s)
+
+    for failures, early_s, due_s in ((0, 7, 9), (1, 15, 17), (2, 31, 33), (9, 31, 33)):
+        with unit_of_work() as uow:
+            uow.session.get_one(Cluster, cluster.id).failures = failures
+        begun(early_s)
+        assert not inventory.poll(cluster.id), (failures, early_s)
+        begun(due_s)
+        assert inventory.poll(cluster.id), (failures, due_s)
+        assert state(cluster).failures == 0, "it answers"
 
 
 def test_an_unreachable_cluster_keeps_what_was_known(cluster: Cluster) -> None:

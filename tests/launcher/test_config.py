@@ -44,6 +44,14 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     assert load(tmp_path, SECRET_KEY_FILE=str(tmp_path / "key")).secret_key.get_secret_value() == STRONG
 
 
+def test_a_relative_secret_file_lies_beside_the_env_file_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(STRONG)
+    (tmp_path / ".env").write_text("SECRET_KEY_FILE=key\n")
+    (tmp_path / "elsewhere").mkdir()
+    settings = load_settings({"DATA_DIR": str(tmp_path / "data"), "ENV_FILE": str(tmp_path / ".env")}, tmp_path / "elsewhere")
+    assert settings.secret_key.get_secret_value() == STRONG
+
+
 @pytest.mark.parametrize(("text", "says"), [(None, "cannot be read"), ("", "is empty")])
 def test_a_secret_file_that_is_missing_or_empty_is_named(tmp_path: Path, text: str | None, says: str) -> None:
     path = tmp_path / "key"

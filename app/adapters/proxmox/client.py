@@ -7,6 +7,7 @@ A client belongs to one thread of one process: make one where it is needed, clos
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import quote
@@ -15,6 +16,8 @@ import requests
 from proxmoxer.backends.https import JsonSerializer
 from proxmoxer.core import ProxmoxResource, ResourceException
 
+from app import tracing
+from app.adapters import figures
 from app.adapters.proxmox.errors import translate
 from app.adapters.proxmox.session import READ_S, ProxmoxSession
 from app.adapters.proxmox.types import (
@@ -143,12 +146,21 @@ class ProxmoxClient:
         rows = _rows(self._do(f"reading the usage of VM {vmid}", lambda: call.get(timeframe=timeframe.value, cf="AVERAGE")))
         return sorted(map(_usage, rows), key=lambda point: point.at_s)
 
-    def agent_addresses(self, node: str, vmid: int) -> list[str]:
-        """The addresses the guest agent tells, without loopback and link-local; none while it does not answer."""
+    def agent_answers(self, node: str, vmid: int) -> bool:
+        """True when the guest agent answers."""
+        return self._agent_interfaces(node, vmid) is not None
+
+    def _agent_interfaces(self, node: str, vmid: int) -> Mapping[str, Any] | None:
         call = self._api.nodes(node).qemu(vmid).agent("network-get-interfaces").get
         try:
-            found = _mapping(self._do(f"asking the agent of VM {vmid}", call))
+            return _mapping(self._do(f"asking the agent of VM {vmid}", call))
         except ProxmoxRefused:
+            return None
+
+    def agent_addresses(self, node: str, vmid: int) -> list[str]:
+        """The addresses the guest agent tells, without loopback and link-local; none while it does not answer."""
+        found = self._agent_interfaces(node, vmid)
+        if found is None:
             return []
         out = [
             str(address.get("ip-address", ""))
@@ -215,10 +227,16 @@ class ProxmoxClient:
 
     # ---- below the methods
     def _do(self, doing: str, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
         try:
-            return call()
+            with tracing.span("proxmox", doing=doing):
+                return call()
         except (ResourceException, requests.RequestException, OSError, UnicodeError) as exc:
-            raise translate(exc, doing) from exc
+            error = translate(exc, doing)
+            figures.count(figures.PROXMOX_ERRORS, error.code)
+            raise error from exc
+        finally:
+            figures.took(figures.PROXMOX_S, time.perf_counter() - began)
 
     def _upid(self, doing: str, call: Callable[[], Any]) -> str:
         answer = self._do(doing, call)

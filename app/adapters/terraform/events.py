@@ -106,6 +106,14 @@ def done(event: dict[str, Any]) -> str | None:
     return None
 
 
+def elapsed_s(event: dict[str, Any]) -> float:
+    """Return how long what this event says is finished took, in seconds."""
+    try:
+        return float(event.get("hook", {}).get("elapsed_seconds", 0))
+    except (TypeError, ValueError):
+        return 0.0
+
+
 def begun(event: dict[str, Any]) -> str | None:
     """Return the key of the server that this event says Terraform begins with."""
     if event.get("type") == "apply_start":

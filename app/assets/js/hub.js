@@ -1,6 +1,6 @@
 // Owns the EventSource, and comes back by itself with the last id when it is lost. Ports (tabs) tell it their topics and the last id their page was rendered at; a ring of recent
 // events closes the gap between rendering a page and joining the stream.
-const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'workspace', 'statistics', 'schedule', 'reset'];
+const TYPES = ['server', 'run', 'log', 'action', 'notification', 'notification-read', 'cluster', 'workspace', 'statistics', 'schedule', 'safe_change', 'reset'];
 const RING = 2000;
 const SILENCE = 40_000; // the server says something every 15 s
 const STEADY = 10_000; // a connection that held so long begins the waiting anew

@@ -56,6 +56,7 @@ function concerns(node, type, data) {
   const { liveId, liveServer, liveWorkspace } = node.dataset;
   if (liveWorkspace) return String(data.workspace) === liveWorkspace;
   if (type === 'run' && liveServer) return (data.names ?? []).includes(liveServer);
+  if (type === 'safe_change' && liveServer) return data.server === liveServer;
   if (type === 'action' && liveServer) return data.server === liveServer || String(data.server) === liveId;
   if (liveId && String(data.id) !== liveId) return false;
   return !(node.dataset.version && data.version && Number(data.version) <= Number(node.dataset.version));

@@ -15,7 +15,7 @@ from app.schemas.bulk import BulkAction
 from app.schemas.runs import told
 from app.services import bulk, bulk_results
 from app.services.bulk import Started
-from app.services.bulk_results import Item
+from app.services.bulk_results import Item, Result
 from app.services.idempotency import Stored
 from app.services.uow import UnitOfWork
 
@@ -49,10 +49,21 @@ def result(group_id: str) -> Response:
         wanted = UUID(group_id)
     except ValueError:
         raise NotFound(kind="group") from None
-    found = bulk_results.get(db.session(), current_actor(), wanted)
+    return _group(bulk_results.get(db.session(), current_actor(), wanted))
+
+
+def group_answer(group_id: UUID) -> Response | None:
+    """Return what a group came to; None when there is none that the actor may see."""
+    try:
+        return _group(bulk_results.get(db.session(), current_actor(), group_id))
+    except NotFound:
+        return None
+
+
+def _group(found: Result) -> Response:
     kind = found.bulk.kind
     shown = {
-        "group_id": wanted, "action": kind, "ready": not found.open, "successful": not found.open and not found.failed,
+        "group_id": found.bulk.id, "action": kind, "ready": not found.open, "successful": not found.open and not found.failed,
         "results": [_item(item, kind) for item in found.items],
     }  # fmt: skip
     return answer(shown, 202 if found.open else 500 if found.failed else 200)

@@ -1,11 +1,11 @@
-"""Tasks and results by task id: of runs, of actions and of each time of a schedule alike, read from rows."""
+"""Tasks and results by task id, read from rows: of runs, actions, safe changes (a chain), times of a schedule, and groups."""
 
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response
 
-from app.domain import action_state, run_state
+from app.domain import action_state, run_state, safe_change
 from app.domain.permissions import Permission
 from app.domain.run_state import RunState
 from app.domain.schedule import ExecutionState
@@ -15,8 +15,11 @@ from app.messages import text_of
 from app.models import Action, Execution, Run
 from app.routes.access import current_actor, needs
 from app.routes.api import answer
+from app.routes.api.bulk import group_answer
+from app.routes.api.safe_changes import safe_change_task_json
 from app.schemas.runs import run_task_json, told
-from app.services import actions, runs, schedules
+from app.services import actions, runs, safe_changes, schedules
+from app.services.safe_change_parts import Shown
 
 bp = Blueprint("api_tasks", __name__, url_prefix="/api")
 STOPPED = {RunState.CANCELED: "run_canceled", RunState.DISCARDED: "run_discarded"}
@@ -45,39 +48,50 @@ def execution_task_json(found: Execution) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _find(text: str) -> Run | Action | Execution:
+def _task_id(text: str) -> UUID:
     try:
-        task_id = UUID(text)
+        return UUID(text)
     except ValueError:
         raise NotFound(kind="task", name=text[:64]) from None
+
+
+def _find(task_id: UUID) -> Run | Action | Execution | Shown:
     session, actor = db.session(), current_actor()
     try:
         return runs.by_task(session, actor, task_id) or actions.get(session, actor, task_id)
     except NotFound:
         # Seldom asked for, so looked for last.
-        if found := schedules.by_task(session, actor, task_id):
-            return found
-        raise
+        return schedules.by_task(session, actor, task_id) or safe_changes.get(session, actor, task_id)
 
 
-def _shown(found: Run | Action | Execution) -> dict[str, Any]:
+def _shown(found: Run | Action | Execution | Shown) -> dict[str, Any]:
     if isinstance(found, Execution):
         return execution_task_json(found)
+    if isinstance(found, Shown):
+        return safe_change_task_json(found)
     return run_task_json(found) if isinstance(found, Run) else action_task_json(found)
 
 
 @bp.get("/tasks/<task_id>")
 @needs(Permission.VIEW)
 def show(task_id: str) -> Response:
-    return answer(_shown(_find(task_id)))
+    return answer(_shown(_find(_task_id(task_id))))
 
 
 @bp.get("/result/<task_id>")
 @needs(Permission.VIEW)
 def result(task_id: str) -> Response:
-    """200 the result, 202 not finished, 404 unknown, 500 failed, with the error."""
-    found = _find(task_id)
-    if isinstance(found, Run):
+    """200 the result, 202 not finished, 404 unknown, 500 failed, with the error; a group's id answers like its own address."""
+    wanted = _task_id(task_id)
+    try:
+        found = _find(wanted)
+    except NotFound:
+        if (group := group_answer(wanted)) is not None:
+            return group
+        raise
+    if isinstance(found, Shown):
+        final, good = found.row.state in safe_change.FINAL, found.row.state == safe_change.SafeChangeState.KEPT
+    elif isinstance(found, Run):
         final, good = found.state in run_state.FINAL, found.state in run_state.GOOD
     elif isinstance(found, Execution):
         final, good = found.finished_at is not None, found.state in (ExecutionState.SUCCEEDED, ExecutionState.SKIPPED)
