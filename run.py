@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     restore = commands.add_parser("restore", help="make a new installation out of a backup, in an empty DATA_DIR")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("--take-over", action="store_true", help="take the original's place; without it the copy gets an id of its own and its runs are paused")
+    commands.add_parser("rotate-keys", help="encrypt everything that is stored anew, under the first of ENCRYPTION_KEYS; also while everything runs")
     commands.add_parser("info", help="print JSON about the running instance")
     doctor = commands.add_parser("doctor", help="look at everything that has to be there, and say what to do about what is not")
     doctor.add_argument("--json", action="store_true", help="for programs")

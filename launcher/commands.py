@@ -17,6 +17,8 @@ def run(args: argparse.Namespace) -> int:
             return _print(lambda: _issue_token(args.username, args.name))
         case "user":
             return _print(lambda: _add_user(args.username, args.role))
+        case "rotate-keys":
+            return _with_application(lambda _settings: _rotate_keys())
         case "migrate" | "prepare":
             return _with_application(lambda settings: _prepare(settings, skeleton=args.command == "prepare"))
     settings = load_settings()
@@ -49,6 +51,16 @@ def _add_user(username: str, role: str) -> str:
     from app.services import users
 
     return users.add_user(username, role)
+
+
+def _rotate_keys() -> None:
+    from app.services import key_rotation
+
+    found = key_rotation.rotate()
+    for one in found:
+        print(f"{one.column}: {one.anew} encrypted anew, {one.before} were already")
+    if lost := [f"{one.column} of {', '.join(map(str, one.unreadable))}" for one in found if one.unreadable]:
+        raise Refusal(f"none of ENCRYPTION_KEYS opens {'; '.join(lost)}: add the key that does, in whatever place but the first, and call this again")
 
 
 def _flower(settings: Settings) -> parts.Command:

@@ -155,10 +155,11 @@ class Api:
 
 @dataclass
 class Stack:
-    """A running instance; `environment` is added to what run.py gets."""
+    """A running instance; `environment` is added to what run.py gets, `root` is where the product lies."""
 
     data_dir: Path
     environment: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
     process: "subprocess.Popen[bytes] | None" = None
     output: Path = field(init=False)
 
@@ -180,7 +181,7 @@ class Stack:
         """Start and wait for the screen that says it runs."""
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "run.py")], cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=out,
+                [sys.executable, str(self.root / "run.py")], cwd=self.root, env=self.env, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -201,7 +202,7 @@ class Stack:
     def cli(self, *args: str) -> str:
         """Run `python run.py ARGS` beside the instance and return what it printed."""
         done = subprocess.run(
-            [sys.executable, str(ROOT / "run.py"), *args], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, str(self.root / "run.py"), *args], cwd=self.root, env=self.env, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -262,10 +263,10 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(**environment: str) -> Iterator[Stack]:
+def running(root: Path = ROOT, **environment: str) -> Iterator[Stack]:
     """A stack in a temporary place, stopped and removed afterwards."""
     place = Path(tempfile.mkdtemp(prefix="tpm-stack-"))
-    stack = Stack(place / "var", environment)
+    stack = Stack(place / "var", environment, root)
     try:
         stack.start()
         yield stack

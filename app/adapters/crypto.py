@@ -45,6 +45,23 @@ def decrypt(token: bytes) -> bytes:
         raise Undecryptable from exc
 
 
+def is_newest(token: bytes) -> bool:
+    """True when the newest key alone opens it."""
+    try:
+        Fernet(_fernet_key(get_settings().encryption_key_texts[0])).decrypt(bytes(token))
+    except InvalidToken:
+        return False
+    return True
+
+
+def rotate(token: bytes) -> bytes:
+    """Encrypt anew with the newest key. Raises Undecryptable."""
+    try:
+        return _box().rotate(bytes(token))
+    except InvalidToken as exc:
+        raise Undecryptable from exc
+
+
 def seal(body: bytes) -> bytes:
     """Compress and encrypt a large body (a state, a plan)."""
     return encrypt(zlib.compress(body, 3))
