@@ -62,10 +62,10 @@ class BrowserSessions(RedisSessionInterface):
         self.serializer = _Json()
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Mark the cookie `Secure` whenever it goes over TLS."""
+        """Mark the cookie `Secure` whenever it goes over TLS, also where only a proxy elsewhere knows that it does."""
         from flask import request  # noqa: PLC0415 - only inside a request
 
-        return bool(request.is_secure)
+        return bool(request.is_secure or super().get_cookie_secure(app))
 
     def open_session(self, app: Flask, request: Request) -> BrowserSession:
         if has_bearer(request) or request.path.startswith(WITHOUT_SESSION):
@@ -110,6 +110,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_NAME=f"tpm_session_{settings.port}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
         PERMANENT_SESSION_LIFETIME=LIFETIME_S,
     )
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=None)

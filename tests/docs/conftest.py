@@ -27,7 +27,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if block.place:
             put(root, block)
         elif block.kind == "sh written":
-            subprocess.run(["sh", "-ec", block.text], cwd=root, env=plain(), stdout=subprocess.DEVNULL, timeout=170, check=True)
+            subprocess.run(["sh", "-ec", block.text], cwd=root, env=plain(), stdout=subprocess.DEVNULL, timeout=300, check=True)
     subprocess.run([sys.executable, "-m", "babel.messages.frontend", "-q", "compile", "-d", "app/translations", "-D", "messages"], cwd=root, check=True)
     return root
 
@@ -43,7 +43,7 @@ def run(product: Path) -> Run:
     """`run("-m", "scripts.check_templates")`: what Python prints in the copy; a fault there fails the test."""
 
     def ran(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, *arguments], cwd=product, env=plain(), capture_output=True, text=True, timeout=170, check=False)
+        done = subprocess.run([sys.executable, *arguments], cwd=product, env=plain(), capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
         return done.stdout
 

@@ -77,3 +77,10 @@ def test_an_image_gets_neither_the_simulators_packages_nor_its_files() -> None:
         commands = "\n".join(line for line in path.read_text("utf-8").splitlines() if not line.startswith("#"))
         assert "simulator" not in commands.lower().replace("simulator=off", ""), path.name
         assert "bootstrap.py --production" in commands, path.name
+
+
+def test_an_image_has_the_licence_in_it() -> None:
+    assert "!LICENSE" in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    for path in (ROOT / "docker").glob("Dockerfile*"):
+        last = path.read_text("utf-8").rpartition("\nFROM ")[2]
+        assert re.search(r"^COPY --from=build .*/app/LICENSE\b", last, re.MULTILINE), path.name

@@ -5,6 +5,8 @@ import re
 import pytest
 from sqlalchemy import select
 
+from app import create_app
+from app.config import get_settings
 from app.extensions import db
 from app.models import AuditEvent, User
 from app.services import sessions
@@ -48,6 +50,15 @@ def test_the_session_cookie_is_named_after_the_port_and_closed_to_scripts(client
     assert re.match(r"tpm_session_\d+=", cookie)
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
+
+
+@pytest.mark.parametrize(("public_url", "secure"), [("https://servers.example.org", True), ("http://servers.example.org", False), ("", False)])
+def test_the_session_cookie_goes_over_tls_alone_where_people_come_by_tls(make_user, public_url: str, secure: bool):
+    make_user("viewer", "vera")
+    there = create_app(get_settings().model_copy(update={"public_url": public_url}))
+    there.test_client_class = Client
+    cookie = _sign_in(there.test_client(), "vera").headers["Set-Cookie"]
+    assert cookie.startswith("tpm_session_") and ("Secure" in cookie) is secure
 
 
 def test_wrong_name_wrong_password_and_inactive_look_the_same(client_for, make_user):
