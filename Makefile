@@ -5,10 +5,11 @@ PY := .venv/bin/python
 PYTEST_ARGS ?=
 
 ROUNDS ?= 40
+RABBITMQ_ROUNDS ?= 12
 SEED ?=
 CHAOS_ARGS ?=
 
-.PHONY: help run setup setup-dev test lint bench chaos screenshots lock clean
+.PHONY: help run setup setup-dev test test-rabbitmq lint bench chaos screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -30,6 +31,12 @@ lint: setup-dev ## ruff, mypy, import-linter, templates
 
 bench: setup-dev ## figures, with no judgement
 	@$(PY) -m tests.bench
+
+test-rabbitmq: setup-dev ## the brokers' tests and a short run of chaos on RabbitMQ; installs Debian's when it may
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null; } \
+	  || { echo "RabbitMQ is needed: install Debian's rabbitmq-server"; exit 1; }
+	@REQUIRE_RABBITMQ=1 $(PY) -m pytest -q tests/brokers $(PYTEST_ARGS)
+	@$(PY) -m tests.chaos --rabbitmq --rounds $(RABBITMQ_ROUNDS) $(if $(SEED),--seed $(SEED))
 
 chaos: setup-dev ## faults in the middle of everything, then what must be true: ROUNDS=40 SEED=7 CHAOS_ARGS='--json FILE'
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)

@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import structlog
 from celery import Task, signals
+from celery.worker.consumer import Consumer
 from sqlalchemy.exc import OperationalError
 
-from app import create_core, tracing
+from app import create_core, deadline, tracing
 from app.adapters import figures
 from app.adapters.broker import ORIGIN, celery
 from app.config import get_settings
@@ -37,12 +38,15 @@ class ContextTask(Task):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         structlog.contextvars.clear_contextvars()
         origin = tracing.take_up(self.request.get(ORIGIN), task_id=str(self.request.id), task=self.name)
-        with flask_app.app_context(), tracing.span(self.name, origin.get("traceparent", "")) if origin.get("traceparent") else contextlib.nullcontext():
+        limits = self.soft_time_limit or 0, self.time_limit or 0
+        with flask_app.app_context(), deadline.limited(self.name, *limits), tracing.span(self.name, origin.get("traceparent", "")) if origin.get("traceparent") else contextlib.nullcontext():
             return self.run(*args, **kwargs)
 
 
 celery.Task = ContextTask
 celery.set_default()
+# Nothing of ours is ever sent for later, that is the database's: RabbitMQ need not get 28 queues for it.
+Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")]
 
 
 @signals.setup_logging.connect
@@ -53,6 +57,12 @@ def _logging(**_: object) -> None:
 @signals.worker_shutting_down.connect
 def _leaving(**_: object) -> None:
     process.wake(LEAVING)
+
+
+@signals.worker_ready.connect
+def _threads_have_limits(sender: Any, **_: object) -> None:
+    if type(sender.pool).__module__ == "celery.concurrency.thread":
+        deadline.watch()
 
 
 @signals.heartbeat_sent.connect

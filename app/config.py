@@ -28,6 +28,8 @@ from pydantic import (
     model_validator,
 )
 
+from app.domain.tasks import Queue
+
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE_FILE = "instance.json"
 MIN_SECRET = 32
@@ -64,6 +66,12 @@ class Settings(BaseModel):
     celery_broker_url: str = Field("", repr=False)
     celery_result_backend: str = Field("", repr=False)
 
+    worker_queues: str = ""  # of `run.py worker` when -Q does not say
+    worker_concurrency: int | None = Field(None, ge=1, le=256)
+    # Of every task but runs, which have their own deadline: an exception first, then the end of the process.
+    task_soft_time_limit_s: int = Field(600, ge=1, le=86_400)
+    task_time_limit_s: int = Field(1200, ge=2, le=86_400)
+
     run_deadline_s: int = Field(7200, ge=10, le=86_400)
     # auto: on for PID 1, as in a container, where everything ends with it
     runners_end_with_worker: Literal["on", "off", "auto"] = "auto"
@@ -99,6 +107,21 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(k.strip() for k in value.split(",") if k.strip()) if isinstance(value, str) else value
+
+    @field_validator("worker_queues")
+    @classmethod
+    def _known_queues(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in list(Queue)]:
+            raise ValueError(f"names no queue: {unknown[0]}; there are {', '.join(Queue)}")
+        return ",".join(names)
+
+    @field_validator("celery_broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://", "amqp://", "amqps://")):
+            raise ValueError("must begin with redis://, rediss://, amqp:// or amqps://")
+        return value
 
     @field_validator("flower_user")
     @classmethod
@@ -144,6 +167,8 @@ class Settings(BaseModel):
         given = [bool(self.proxmox_endpoint), bool(self.proxmox_token_id), self.proxmox_token_secret is not None]
         if any(given) and not all(given):
             raise ValueError("PROXMOX_ENDPOINT, PROXMOX_TOKEN_ID and PROXMOX_TOKEN_SECRET belong together: set all three")
+        if self.task_soft_time_limit_s >= self.task_time_limit_s:
+            raise ValueError("TASK_SOFT_TIME_LIMIT_S must be smaller than TASK_TIME_LIMIT_S")
         return self
 
     def source(self, name: str) -> Source:

@@ -58,7 +58,7 @@ def backup(target: Path) -> int:
     print(f"{target}: {len(manifest.tables)} tables, {manifest.rows} rows, {target.stat().st_size / 1e6:.1f} MB")
     missing = [name.upper() for name in KEPT_KEYS if name not in keys]
     if missing:
-        print(f"{' and '.join(missing)} come from the configuration and are not in it: keep them safe as well", file=sys.stderr)
+        print(f"Not in it, since the configuration has them: {' and '.join(missing)}. Keep them safe as well", file=sys.stderr)
     else:
         print("It has the keys that open every stored secret in it: keep it where only you can read it")
     return 0

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     check_complete(settings)
     command = {
         "web": parts.web,
-        "worker": lambda s: parts.worker_all(s, args.queues, args.concurrency, clock=args.beat),
+        "worker": lambda s: parts.worker_all(s, args.queues or s.worker_queues or None, args.concurrency or s.worker_concurrency, clock=args.beat),
         "beat": parts.beat,
         "flower": _flower,
     }[args.command](settings)

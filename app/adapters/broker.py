@@ -1,5 +1,6 @@
 """The Celery application object, and the one way to ring a bell."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import UUID
 
 import kombu
 import redis
+from amqp.exceptions import AMQPError, NotFound
 from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError as KombuOperationalError
@@ -18,6 +20,9 @@ from app.domain.tasks import ROUTES, Queue, TaskName
 from app.errors import AppError
 
 SEND_TIMEOUT_S = 0.5
+CONFIRM_TIMEOUT_S = 2.0  # until RabbitMQ says that a message is on the disks of most of its nodes
+HELD_LONGER_S = 600
+EXCHANGE = "tpm"
 ORIGIN = "tpm_origin"  # a message header; "origin" is one of Celery's own
 # After a failure nobody waits for the broker again for so long; the sweeper rings meanwhile.
 BREAK_S = 2.0
@@ -29,19 +34,48 @@ class BrokerDown(AppError):
     code, retryable = "broker_down", True
 
 
+def _rabbitmq() -> bool:
+    return get_settings().celery_broker_url.startswith("amqp")
+
+
+def _queues() -> list[kombu.Queue]:
+    """The queues by name; RabbitMQ's are quorum queues, which outlive any node that dies."""
+    if not _rabbitmq():
+        return [kombu.Queue(queue.value) for queue in Queue]
+    settings = get_settings()
+    # RabbitMQ takes a message away from whoever holds it for longer than this (3.12 and newer look at the argument; older
+    # ones at their own half hour): it must be longer than any task may take.
+    held_ms = 1000 * (settings.task_time_limit_s + HELD_LONGER_S)
+    exchange = kombu.Exchange(EXCHANGE, type="topic", durable=True)
+    arguments = {"x-queue-type": "quorum", "x-consumer-timeout": held_ms}
+    return [kombu.Queue(queue.value, exchange, routing_key=queue.value, durable=True, queue_arguments=arguments) for queue in Queue]
+
+
+def _transport_options() -> dict[str, Any]:
+    if _rabbitmq():
+        # A message counts as sent when the broker says that it has it.
+        return {"confirm_publish": True}
+    # A message of a worker that died comes back after 30 s and at most 5 more (by default an hour and 100 s). It may do so
+    # while its task still runs: then the second one loses its claim.
+    return {"visibility_timeout": 30, "unacked_restore_interval": 5, "unacked_restore_throttle": 1}
+
+
 def _defaults() -> dict[str, Any]:
     settings = get_settings()
-    redis_broker = settings.celery_broker_url.startswith("redis")
     return {
         "broker_url": settings.celery_broker_url,
         "result_backend": settings.celery_result_backend,
         "task_default_queue": Queue.DEFAULT.value,
         "task_routes": {name.value: {"queue": queue.value} for name, queue in ROUTES.items()},
-        "task_queues": [kombu.Queue(queue.value) for queue in Queue],
+        "task_queues": _queues(),
+        # RabbitMQ gives each consumer of a quorum queue its own number of messages, not all of a channel together.
+        "worker_detect_quorum_queues": True,
+        "task_soft_time_limit": settings.task_soft_time_limit_s,
+        "task_time_limit": settings.task_time_limit_s,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
-        "worker_disable_prefetch": True,
+        "worker_disable_prefetch": not _rabbitmq(),
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -52,11 +86,7 @@ def _defaults() -> dict[str, Any]:
         "result_extended": True,
         "timezone": "UTC",
         "enable_utc": True,
-        # A message of a worker that died comes back after 30 s and at most 5 more (by default an hour and 100 s). It may do so
-        # while its task still runs: then the second one loses its claim.
-        "broker_transport_options": {
-            "visibility_timeout": 30, "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
-        } if redis_broker else {},
+        "broker_transport_options": _transport_options(),
         "beat_schedule": {
             "sweeper": {"task": TaskName.SWEEP.value, "schedule": 3.0, "options": {"expires": 6}},
             "schedules": {"task": TaskName.SCHEDULES.value, "schedule": 2.0, "options": {"expires": 4}},
@@ -74,7 +104,9 @@ _down_until = 0.0
 
 def _publisher() -> Connection:
     options: dict[str, object] = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-    if get_settings().celery_broker_url.startswith("redis"):
+    if _rabbitmq():
+        options |= {"confirm_publish": True, "read_timeout": CONFIRM_TIMEOUT_S, "write_timeout": SEND_TIMEOUT_S}
+    else:
         options |= {"socket_connect_timeout": SEND_TIMEOUT_S, "socket_timeout": SEND_TIMEOUT_S}
     return Connection(get_settings().celery_broker_url, connect_timeout=SEND_TIMEOUT_S, transport_options=options)
 
@@ -95,14 +127,26 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin
                 args=args,
                 task_id=str(task_id) if task_id else None,
                 queue=ROUTES[name].value,
+                **({"confirm_timeout": CONFIRM_TIMEOUT_S} if _rabbitmq() else {}),
                 producer=producer,
                 retry=False,
                 ignore_result=True,
                 headers={ORIGIN: dict(origin)} if origin else None,
             )
-    except (KombuOperationalError, RedisError, OSError) as exc:
+    except (KombuOperationalError, RedisError, AMQPError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S
+        _drop_connection()
         raise BrokerDown(f"ringing {name.value}") from exc
+
+
+def _drop_connection() -> None:
+    """A connection on which a confirmation is outstanding must not tell of the next message that the last one arrived."""
+    global _connection  # noqa: PLW0603
+    if _connection is not None and _rabbitmq():
+        producers[_connection].force_close_all()
+        with contextlib.suppress(KombuOperationalError, AMQPError, OSError):
+            _connection.close()
+        _connection = None
 
 
 def ping() -> None:
@@ -111,14 +155,14 @@ def ping() -> None:
         with _publisher() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=SEND_TIMEOUT_S)
             connection.default_channel.close()
-    except (KombuOperationalError, RedisError, OSError) as exc:
+    except (KombuOperationalError, RedisError, AMQPError, OSError) as exc:
         raise BrokerDown("the message broker does not answer") from exc
 
 
 def queue_length(queue: Queue) -> int | None:
     """Return how many messages wait in a queue; None when that cannot be told now."""
-    if not get_settings().celery_broker_url.startswith("redis"):
-        return None
+    if _rabbitmq():
+        return _depth(queue)
     try:
         with redis.Redis.from_url(
             get_settings().celery_broker_url, socket_timeout=SEND_TIMEOUT_S, socket_connect_timeout=SEND_TIMEOUT_S
@@ -128,9 +172,21 @@ def queue_length(queue: Queue) -> int | None:
         return None
 
 
+def _depth(queue: Queue) -> int | None:
+    """Ask RabbitMQ how many messages are ready in a queue; none of one that nobody has declared yet."""
+    try:
+        with _publisher() as connection, connection.channel() as channel:
+            try:
+                return int(channel.queue_declare(queue.value, passive=True).message_count)
+            except NotFound:
+                return 0
+    except (KombuOperationalError, AMQPError, OSError):
+        return None
+
+
 def away() -> bool:
-    """True when the broker is known not to answer; one that cannot be asked in passing counts as there."""
-    return get_settings().celery_broker_url.startswith("redis") and queue_length(Queue.TERRAFORM) is None
+    """True when the broker does not answer now."""
+    return queue_length(Queue.TERRAFORM) is None
 
 
 def after_fork() -> None:

@@ -19,7 +19,8 @@ from app.services.uow import unit_of_work
 log = get_logger(__name__)
 
 
-@celery.task(name=TaskName.RUN.value, acks_late=False, ignore_result=True)
+# The runner has its own deadline; this task only waits for it.
+@celery.task(name=TaskName.RUN.value, acks_late=False, ignore_result=True, soft_time_limit=0, time_limit=0)
 def execute_run(task_id: str) -> None:
     """Begin a run if it is free; a second delivery loses the claim and returns."""
     with unit_of_work() as uow:

@@ -18,7 +18,6 @@ from scripts.older.portable_backup import Backup
 from scripts.older.report import Line, Progress, Refused
 
 LOCK_KEY = 5_208_164_213  # any constant: one loader at a time
-NEEDED = "0014"
 # No hash matches it: such a user signs in with a new password only.
 NOBODYS = "!"
 KEPT = "was there already and is kept as it is"
@@ -42,7 +41,7 @@ def load(connection: Any, backup: Backup, tell: Tell, *, each_table: bool) -> li
             raise Refused("another load is under way in this database: wait for its end")
         cursor.execute("select to_regclass('public.unmanaged_server')")
         if cursor.fetchone()[0] is None:
-            raise Refused(f"the database is not at revision {NEEDED}: start the application once, or call run.py migrate")
+            raise Refused("the database is older than this version: start the application once, or call run.py migrate")
     connection.commit()
     people = People.of(backup, tell)
     done = []

@@ -51,7 +51,8 @@ def opened(path: Path) -> Iterator["OldDatabase"]:
     except sqlite3.OperationalError as exc:
         if "locked" in str(exc) or "busy" in str(exc):
             raise Refused(f"{path} is locked by another program: stop the older application, or work on a copy of the file") from None
-        raise Refused(f"{path} cannot be read: {exc}") from None
+        # It was left in the middle of a write, say, and what would put it right may not be written here.
+        raise Refused(f"{path} cannot be read ({exc}): copy it, with the files beside it that begin with its name, to a folder you can write to") from None
     except sqlite3.DatabaseError as exc:
         raise Refused(f"{path} is damaged ({exc}): restore it from a backup, or save what can be read with `sqlite3 {path.name} .recover`") from None
     finally:

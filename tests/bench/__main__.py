@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import approval, log_lines, log_page, migration, pages, posts, recovery, rest, rows, runs, streams, sweeper
+from tests.bench import approval, log_lines, log_page, migration, pages, posts, recovery, rest, rows, runs, streams, sweeper, workers
 from tests.bench.report import Report
 from tests.bench.runs import Ground
 from tests.bench.stats import machine
@@ -22,7 +22,7 @@ RUNS: dict[str, Callable[[Ground], None]] = {
     "one": runs.one, "one-instant": runs.one_instant, "one-agent": runs.one_agent, "ten": runs.ten, "batch": runs.batch, "checks": runs.checks,
     "approval": approval.approval, "log": log_lines.log_lines,
 }  # fmt: skip
-ALONE: dict[str, Callable[[Path, Report, int], None]] = {"posts": posts.posts, "streams": streams.streams, "rest": rest.rest, "recovery": recovery.recovery, "sweeper": sweeper.sweeper, "pages": pages.pages, "rows": rows.rows, "log-page": log_page.log_page, "migration": migration.migration}
+ALONE: dict[str, Callable[[Path, Report, int], None]] = {"posts": posts.posts, "streams": streams.streams, "rest": rest.rest, "recovery": recovery.recovery, "sweeper": sweeper.sweeper, "pages": pages.pages, "rows": rows.rows, "log-page": log_page.log_page, "migration": migration.migration, "workers": workers.workers}
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

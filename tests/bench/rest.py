@@ -126,7 +126,7 @@ def memory_mb(root: int, pids: dict[str, int]) -> dict[str, float]:
 
     def walk(pid: int, name: str) -> None:
         name = names.get(pid, name)
-        parts[name] = parts.get(name, 0.0) + _pss_mb(pid)
+        parts[name] = parts.get(name, 0.0) + pss_mb(pid)
         for child in children(pid):
             walk(child, name)
 
@@ -138,7 +138,8 @@ def memory_mb(root: int, pids: dict[str, int]) -> dict[str, float]:
     return parts
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
+    """Return the PSS of one process in MB; 0 when it is gone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     except OSError:

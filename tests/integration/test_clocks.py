@@ -103,6 +103,7 @@ def test_a_worker_with_a_wrong_clock_begins_renews_and_sweeps_like_any_other(dor
 # Where the machine's own clock decides nothing that is stored or compared with what is.
 OWN_CLOCK = {
     "app/services/action_doubt.py",  # a node that does not tell its time, with two minutes of tolerance
+    "app/services/health.py",  # whether that clock and the database's agree
     "app/services/inventory.py",  # which share of the guests is looked at this time
     "app/runner/adoption.py",  # the name of a file
 }

@@ -171,6 +171,17 @@ def test_only_one_load_works_at_a_time(folder, load):
     assert (code, "another load is under way" in text_, totals()["user"]) == (1, True, 0)
 
 
+def test_a_database_that_is_older_than_the_program_is_refused_with_the_way_out(folder, load):
+    with db.engine.begin() as conn:
+        conn.execute(text("alter table unmanaged_server rename to elsewhere"))
+    try:
+        code, text_ = load(folder)
+    finally:
+        with db.engine.begin() as conn:
+            conn.execute(text("alter table elsewhere rename to unmanaged_server"))
+    assert (code, "start the application once, or call run.py migrate" in text_, totals()["user"]) == (1, True, 0)
+
+
 @pytest.mark.parametrize(("flags", "kept"), [((), {"project": 1, "user": 1, "unmanaged_server": ROWS, "notification": 0}), (("--one-transaction",), {"project": 0, "user": 0, "unmanaged_server": 0, "notification": 0})])
 def test_a_load_that_is_killed_in_the_middle_is_finished_by_the_next_one(tmp_path, load, flags, kept):
     folder = backup_of(

@@ -1,5 +1,6 @@
 """The file of a backup: what cannot be restored is one sentence, and leaves nothing behind."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from app.config import ROOT
-from app.models import Base
+from app import database
+from app.config import ROOT, load_settings
+from embedded.postgres import Postgres
 from launcher import archive as files
+from launcher import database_copy
 from launcher.database_copy import Table
-from launcher.instance import Refusal
+from launcher.instance import Refusal, free_port
 
+OLDER = "0012"
 KEYS = {"secret_key": "s" * 48, "encryption_keys": "k" * 48}
 
 
@@ -25,7 +29,7 @@ def run(directory: Path, *arguments: str, **more: str) -> "subprocess.CompletedP
     return subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments], cwd=directory, env=env, capture_output=True, text=True, timeout=90)
 
 
-def archive(path: Path, revision: str = "0012", tables: dict[str, Table] | None = None, **entries: bytes) -> Path:
+def archive(path: Path, revision: str = OLDER, tables: dict[str, Table] | None = None, **entries: bytes) -> Path:
     with files.written(path) as made:
         for name, body in entries.items():
             made.writestr(f"tables/{name}.copy", body)
@@ -86,16 +90,31 @@ ROW = b"1\tshop\tnever\tf\t2026-01-01 00:00:00+00\n"
 COLUMNS = ["id", "name", "approval", "four_eyes", "created_at"]
 
 
-def whole(path: Path, sha256: str, row: bytes = ROW) -> Path:
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
+    """The empty tables of an older revision, as its migrations make them."""
+    place = tmp_path_factory.mktemp("older")
+    server = Postgres(place / "data", free_port(set()), "secret", place / "log")
+    server.start()
+    try:
+        while not server.ready():
+            assert server.process is not None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.05)
+        database.upgrade(load_settings({"DATABASE_URL": server.url, "ENV_FILE": os.devnull}, place), OLDER)
+        with database_copy.connected(server.url) as connection:
+            return {name: Table(database_copy.columns(connection, name), 0, hashlib.sha256(b"").hexdigest()) for name in database_copy.tables(connection)}
+    finally:
+        server.stop()
+
+
+def whole(path: Path, nothing: dict[str, Table], sha256: str) -> Path:
     """A backup with one project in it; of all other tables there is nothing."""
-    nothing = Table(["*"], 0, hashlib.sha256(b"").hexdigest())
-    names = [table.name for table in Base.metadata.sorted_tables if table.name != "unmanaged_server"]
-    tables = {name: Table([next(iter(Base.metadata.tables[name].columns)).name], nothing.rows, nothing.sha256) for name in names}
-    return archive(path, tables=tables | {"project": Table(COLUMNS, 1, sha256)}, **dict.fromkeys(names, b"") | {"project": row})
+    return archive(path, OLDER, nothing | {"project": Table(COLUMNS, 1, sha256)}, **dict.fromkeys(nothing, b"") | {"project": ROW})
 
 
-def test_a_backup_of_an_older_revision_is_restored_and_brought_to_todays(tmp_path: Path) -> None:
-    done = run(tmp_path, "restore", str(whole(tmp_path / "file", hashlib.sha256(ROW).hexdigest())))
+def test_a_backup_of_an_older_revision_is_restored_and_brought_to_todays(tmp_path: Path, nothing: dict[str, Table]) -> None:
+    done = run(tmp_path, "restore", str(whole(tmp_path / "file", nothing, hashlib.sha256(ROW).hexdigest())))
     assert done.returncode == 0, done.stderr
     assert "its runs are paused until an administrator lets them go on" in done.stdout
     kept = json.loads((tmp_path / "data" / "instance.json").read_text())
@@ -113,14 +132,14 @@ def spoilt(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("how", "sentence"), [("other rows", "the table project has 1 rows or other contents than the 1 that were written"), ("a spoilt byte", "is damaged")])
-def test_a_damaged_table_is_refused_and_the_next_restore_begins_anew(tmp_path: Path, how: str, sentence: str) -> None:
+def test_a_damaged_table_is_refused_and_the_next_restore_begins_anew(tmp_path: Path, nothing: dict[str, Table], how: str, sentence: str) -> None:
     good = hashlib.sha256(ROW).hexdigest()
-    file = whole(tmp_path / "file", "0" * 64) if how == "other rows" else spoilt(whole(tmp_path / "file", good))
+    file = whole(tmp_path / "file", nothing, "0" * 64) if how == "other rows" else spoilt(whole(tmp_path / "file", nothing, good))
     done = run(tmp_path, "restore", str(file))
     assert (done.returncode, sentence in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
     if how == "other rows":
         assert "did not come to its end" in run(tmp_path).stderr, "it does not start"
-    done = run(tmp_path, "restore", str(whole(tmp_path / "good", good)))
+    done = run(tmp_path, "restore", str(whole(tmp_path / "good", nothing, good)))
     assert done.returncode == 0, done.stderr
 
 

@@ -160,6 +160,15 @@ def test_a_locked_database_is_refused_with_the_way_out(read, tmp_path):
     assert (code, backup, "is locked by another program: stop the older application" in text) == (1, None, True)
 
 
+def test_what_the_older_application_has_written_but_not_yet_moved_into_its_file_is_read_too(read, tmp_path):
+    path = typical(tmp_path / "old.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("insert into projects (id, name) values (2, 'late')")
+        code, backup, _ = read(path)
+    assert (code, [row["name"] for row in backup.rows("projects")]) == (0, ["shop", "late"])
+
+
 @pytest.mark.parametrize("how", ["cut", "shorter", "changed", "missing", "manifest", "foreign", "unknown table"])
 def test_a_damaged_or_foreign_backup_is_refused(read, tmp_path, how):
     from scripts.older.report import Refused
