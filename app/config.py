@@ -82,6 +82,7 @@ class Settings(BaseModel):
 
     flower_bind: str = "127.0.0.1"
     flower_port: int = Field(5555, ge=1, le=65535)
+    flower_url: str = ""  # the address people use, when it differs from FLOWER_BIND and FLOWER_PORT
     flower_user: str = "admin"
     flower_password: SecretStr = SecretStr("")
 
@@ -136,6 +137,13 @@ class Settings(BaseModel):
         if value and not value.startswith("https://"):
             raise ValueError("must begin with https://")
         return value.rstrip("/").removesuffix("/api2/json")
+
+    @field_validator("flower_url")
+    @classmethod
+    def _web(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod

@@ -3,23 +3,33 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 _SECRET = re.compile(r"(password|secret|token|authorization|cookie|api_key)", re.IGNORECASE)
+_SECRET_URL = re.compile(r"(://[^:@/\s]*:)[^@/\s]+@")
 _SECRET_TEXT = re.compile(r"(PVEAPIToken=[^=\s]+=|Bearer\s+|tpm_)[A-Za-z0-9._~+/\-]{8,}", re.IGNORECASE)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values of secret-looking keys, and token-looking text in any value."""
+    """Replace values of secret-looking keys, and token-looking text and passwords of addresses in any value, however deep."""
     for key, value in event.items():
-        if _SECRET.search(key) and not key.endswith(("_id", "_name")):
-            event[key] = "***"
-        elif isinstance(value, str):
-            event[key] = _SECRET_TEXT.sub(r"\1***", value)
+        event[key] = _masked(key, value)
     return event
+
+
+def _masked(key: str, value: Any) -> Any:
+    if _SECRET.search(key) and not key.endswith(("_id", "_name")):
+        return "***"
+    if isinstance(value, str):
+        return _SECRET_URL.sub(r"\1***@", _SECRET_TEXT.sub(r"\1***", value))
+    if isinstance(value, Mapping):
+        return {k: _masked(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked("", v) for v in value]
+    return value
 
 
 def configure(level: str = "INFO") -> None:

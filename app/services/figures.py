@@ -17,10 +17,16 @@ from app.services import networks
 RUN_BUCKETS = (5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
+def workers() -> list[str] | None:
+    """Return the names of the workers that gave a sign of life; None when that cannot be told now."""
+    found = counted.workers()
+    return None if found is None else sorted(found)
+
+
 def read(session: Session) -> list[Gauges | Durations]:
     """Return the figures; a queue of which nothing is known has none."""
     lengths: dict[Labels, float] = {(queue.value,): length for queue in Queue if (length := broker.queue_length(queue)) is not None}
-    workers = counted.workers()
+    there = workers()
     return [
         Gauges("tpm_runs", "Runs by state.", ("state",), _by(session, Run.state)),
         Gauges("tpm_actions", "Actions by state.", ("state",), _by(session, Action.state)),
@@ -30,7 +36,7 @@ def read(session: Session) -> list[Gauges | Durations]:
         Gauges("tpm_deliveries", "Notifications on their way to mailboxes and webhooks, by state.", ("state",), _by(session, Delivery.state)),
         Gauges("tpm_queue_length", "Messages that wait in a queue.", ("queue",), lengths),
         Gauges("tpm_queue_oldest_seconds", "How long what waits for a queue's workers waits by now.", ("queue",), _oldest(session)),
-        Gauges("tpm_workers_up", "Workers that gave a sign of life within 20 seconds.", (), {} if workers is None else {(): len(workers)}),
+        Gauges("tpm_workers_up", "Workers that gave a sign of life within 20 seconds.", (), {} if there is None else {(): len(there)}),
         Gauges("tpm_clusters_online", "Whether a cluster answers.", ("cluster",), _clusters(session)),
         Gauges("tpm_reservations", "VMIDs and addresses held by servers, or resting before they are given out again.", ("kind", "state"), _reservations(session)),
         Gauges("tpm_reservations_left", "VMIDs of a cluster and addresses of a network that can still be given out.", ("kind", "of"), _left(session)),

@@ -1,11 +1,13 @@
 """Settings: bounds, audit, masks; and what a first start leaves behind."""
 
 import stat
+import time
 from dataclasses import asdict
 
 import pytest
 from sqlalchemy import func, select
 
+from app.adapters import figures
 from app.config import get_settings
 from app.extensions import db
 from app.models import Project, User
@@ -94,3 +96,17 @@ def test_the_password_file_goes_once_the_password_was_changed(password_file):
         admin.password_is_first = False
     first_start.ensure(get_settings())
     assert not password_file.exists()
+
+
+def test_administrators_find_flower_and_the_workers_that_are_there(client_for, make_user, store):
+    store.delete(figures.WORKERS_KEY)
+    person = make_user("administrator")
+    administrator = client_for(person, "cookie")
+    page = administrator.get("/admin/settings").text
+    assert 'href="http://localhost:5555"' in page and "asks for FLOWER_USER and FLOWER_PASSWORD" in page
+    assert "none: nothing is made or changed" in page
+    store.zadd(figures.WORKERS_KEY, {"terraform@one": time.time()})
+    assert "<code>terraform@one</code>" in administrator.get("/admin/settings").text
+    elsewhere = client_for(person).get("/admin/settings", base_url="http://servers.example.org").text
+    assert "listens on the server’s own machine only" in elsewhere
+    assert client_for(make_user("operator"), "cookie").get("/admin/settings").status_code == 403

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, request, url_for
 from flask_babel import gettext as _
@@ -10,9 +11,9 @@ from flask_babel import gettext as _
 from app.domain.permissions import Permission
 from app.errors import FieldError, Invalid
 from app.extensions import db
-from app.routes.access import current_actor, needs
+from app.routes.access import LOOPBACK, current_actor, needs
 from app.routes.forms import done, messages, number, page
-from app.services import pause, settings
+from app.services import figures, pause, settings
 from app.services.uow import unit_of_work
 
 bp = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
@@ -27,7 +28,15 @@ def _page(form: dict[str, Any] | None = None, errors: dict[str, str] | None = No
     units = {field: f"{now[name] / seconds:g}" for name, (field, seconds) in UNITS.items()}
     shown = {**now, **units, **(form or {})}
     effective = settings.effective(current_app.extensions["settings"], session)
-    return page("admin/settings.html", form=shown, errors=errors or {}, effective=effective)
+    return page("admin/settings.html", form=shown, errors=errors or {}, effective=effective, workers=figures.workers(), flower=_flower())
+
+
+def _flower() -> tuple[str, bool]:
+    """Return Flower's address, and whether a browser on this person's machine reaches it."""
+    configured = current_app.extensions["settings"]
+    host = urlsplit(request.host_url).hostname or "localhost"
+    near = configured.flower_bind not in LOOPBACK or host in (*LOOPBACK, "localhost")
+    return configured.flower_url or f"http://{host}:{configured.flower_port}", near or bool(configured.flower_url)
 
 
 @bp.get("")
