@@ -20,6 +20,7 @@ from app.extensions import db
 from app.log import get_logger
 from app.messages import hint_of, text_of
 from app.routes.access import return_path
+from app.session_store import has_bearer
 
 log = get_logger(__name__)
 RETRY_AFTER_S = 5
@@ -96,9 +97,10 @@ def _resend() -> list[tuple[str, str]]:
 
 def _page(document: dict[str, Any]) -> str:
     resend = _resend() if document["status"] == 503 else []
-    if document["status"] >= 500:
-        # The page must not ask the database or Redis who is reading it.
+    if document["status"] >= 500 or document["status"] == 401:
+        # The page must not ask the database or Redis who is reading it, nor a token that does not work.
         g._login_user = AnonymousUserMixin()  # noqa: SLF001 - where Flask-Login looks first
+    if document["status"] >= 500:
         db.session.remove()
     try:
         return render_template(
@@ -131,7 +133,8 @@ def _sign_in_first(exc: Unauthenticated) -> Response:
         response = render(401, exc.code, exc.args_)
         response.headers["HX-Redirect"] = sign_in
         return response
-    if wants_json():
+    # Signing in would not make a token work that does not.
+    if wants_json() or has_bearer(request):
         response = render(401, exc.code, exc.args_)
         response.headers["WWW-Authenticate"] = 'Bearer realm="api"'
         return response

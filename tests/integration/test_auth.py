@@ -188,3 +188,9 @@ def test_redis_flushed_means_signing_in_again_and_nothing_else(client_for, make_
     store.flushall()
     assert client.get("/servers").location.startswith("/login?next=")
     assert _sign_in(client, "vera").status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/servers", "/login", "/"])
+def test_a_token_that_does_not_work_is_refused_and_not_sent_to_sign_in_for_ever(client_for, path):
+    answer = client_for().get(path, headers={"Authorization": "Bearer tpm_none", "Accept": "text/html"})
+    assert (answer.status_code, "Location" in answer.headers) == (401, False)
