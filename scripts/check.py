@@ -51,9 +51,9 @@ def test(arguments: Sequence[str]) -> tuple[int, int, int]:
     """
     REPORTS.mkdir(exist_ok=True)
     if arguments:
-        # Browser tests alone leave a core idle: two instances, a file of tests for each in turn.
+        # Browser tests alone wait most of the time: three instances, a file of tests for each in turn.
         alone = all(argument.startswith("tests/e2e") for argument in arguments)
-        return _totals([_pytest("chosen", [*arguments, *(("-n", "2", "--dist", "loadfile") if alone else ())])])
+        return _totals([_pytest("chosen", [*arguments, *(("-n", "3", "--dist", "loadfile") if alone else ())])])
     whole = _pytest("system", ["tests/system"])
     with tempfile.TemporaryFile() as output:
         others = _pytest("others", ["tests", "--ignore=tests/system"], output)
