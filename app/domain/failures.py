@@ -108,7 +108,7 @@ CATALOGUE: tuple[Failure, ...] = (
     _row("state_locked", R.WORKSPACE, r"Error acquiring the state lock"),
     _row("plan_stale", R.RETRY, r"Saved plan is stale|Saved plan does not match"),
     _row("provider_missing", R.RETRY, r"Inconsistent dependency lock file|Failed to query available provider packages|Required plugins are not installed"),
-    _row("provider_died", R.RETRY, r"Plugin did not respond|The plugin encountered an error|plugin exited before|Unrecognized remote plugin message"),
+    _row("provider_died", R.RETRY, r"Plugin did not respond|GRPCProvider\)\.\w+ request was cancelled|The plugin encountered an error|plugin exited before|Unrecognized remote plugin message"),
     _row("import_failed", R.RETRY, r"Cannot import non-existent remote object.*?server\[\\?\"(?P<server>[^\"\\]+)"),
     _row("clone_timed_out", R.RAISE_TIMEOUT, r"timeout while waiting for task \"UPID:[^\"]*:qmclone:"),
     _row("timed_out", R.RETRY, r"timeout while waiting|context deadline exceeded"),

@@ -42,6 +42,7 @@ CLONE = "VM clone\nAll attempts fail:\n#1: error cloning VM: "
         ("update\nreceived an HTTP 500 response - Reason: can't lock file '/var/lock/qemu-server/lock-600.conf' - got timeout", "config_lock_timeout", {"vmid": "600"}),
         (CLONE + "received an HTTP 500 response - Reason: can't lock file '/var/lock/pve-manager/pve-storage-data-zfs' - got timeout", "storage_busy", {"storage": "data-zfs"}),
         ("Failed to load plugin schemas\nfailed to instantiate provider to obtain schema: Unrecognized remote plugin message: \nFailed to read any lines from plugin's stdout", "provider_died", {}),
+        ("Request cancelled\nThe plugin6.(*GRPCProvider).ApplyResourceChange request was cancelled.", "provider_died", {}),
         ("Saved plan is stale\nThe given plan file can no longer be applied", "plan_stale", {}),
     ],
 )  # fmt: skip
