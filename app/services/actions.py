@@ -64,7 +64,21 @@ def begin(
     `hold` has refused a server that cannot take it; as a part of a bulk its action ends failed at once. A safe change holds
     the server itself.
     """
-    action = _add(uow, actor, server, kind, arguments=arguments, bulk_id=bulk_id, safe_change_id=safe_change_id, fault=_fault(server) if bulk_id else None)
+    fault = _fault(server) if bulk_id else None
+    now = uow.session.scalar(select(func.clock_timestamp()))
+    action = Action(
+        task_id=uuid4(), bulk_id=bulk_id, safe_change_id=safe_change_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
+        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now, origin=tracing.origin() or None,
+        finished_at=now if fault else None, version=1, fence=0,
+        error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
+    )  # fmt: skip
+    uow.session.add(action)
+    uow.session.flush()
+    if fault is None:
+        server.busy_action_id = action.id
+        run_settlement.tell(uow, server)
+        uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
+    publish(uow, action, server)
     of = {"bulk": str(bulk_id)} if bulk_id else {}
     audit.record(uow, actor, f"server.{kind.value}", "server", server.id, server.name, action=action.id, **of, **(arguments or {}))
     return action
@@ -95,34 +109,6 @@ def _fault(server: Server) -> AppError | None:
 def made(server: Server) -> bool:
     """True when its VM is there, and nothing is removing it."""
     return server.in_state and server.status not in (ServerStatus.CREATING, ServerStatus.DELETING)
-
-
-def _add(
-    uow: UnitOfWork,
-    actor: Actor,
-    server: Server,
-    kind: ActionKind,
-    *,
-    arguments: dict[str, Any] | None = None,
-    bulk_id: UUID | None = None,
-    safe_change_id: UUID | None = None,
-    fault: AppError | None = None,
-) -> Action:
-    now = uow.session.scalar(select(func.clock_timestamp()))
-    action = Action(
-        task_id=uuid4(), bulk_id=bulk_id, safe_change_id=safe_change_id, server_id=server.id, created_by_id=actor.user_id, kind=kind,
-        arguments=arguments or {}, state=ActionState.FAILED if fault else ActionState.QUEUED, bell_at=None if fault else now, origin=tracing.origin() or None,
-        finished_at=now if fault else None, version=1, fence=0,
-        error={"code": fault.code, "args": fault.args_, "detail": ""} if fault else None,
-    )  # fmt: skip
-    uow.session.add(action)
-    uow.session.flush()
-    if fault is None:
-        server.busy_action_id = action.id
-        run_settlement.tell(uow, server)
-        uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
-    publish(uow, action, server)
-    return action
 
 
 # ---- reading
