@@ -1,12 +1,18 @@
 """The application: `create_app(settings)` wires the parts together and decides nothing."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask
+# redis and structlog load these only because they are installed, and nothing here uses what they do with them: 7 MB in each
+# of five processes. Before either is imported; app/tracing.py lets the first one in again when traces are wanted.
+for _unused in ("opentelemetry.sdk.metrics", "rich"):
+    sys.modules.setdefault(_unused, None)  # type: ignore[arg-type]  # None makes an import fail, which both are prepared for
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from app.config import Settings
 
 API = (
@@ -63,9 +69,11 @@ PAGES = (
 MAX_BODY = 1024 * 1024
 
 
-def create_core(settings: "Settings") -> Flask:
+def create_core(settings: "Settings") -> "Flask":
     """Return an application with database and languages only: for processes that answer no requests."""
-    from app import pool, web  # noqa: PLC0415 - the package must be importable without its dependencies' cost
+    from flask import Flask  # noqa: PLC0415 - the package must be importable without its dependencies' cost
+
+    from app import pool, web  # noqa: PLC0415
     from app.extensions import babel, db  # noqa: PLC0415
 
     app = Flask("app", static_folder=None)
@@ -89,7 +97,7 @@ def create_core(settings: "Settings") -> Flask:
     return app
 
 
-def create_app(settings: "Settings") -> Flask:
+def create_app(settings: "Settings") -> "Flask":
     """Return the whole web application."""
     from app import metrics, session_store, web  # noqa: PLC0415
     from app.extensions import csrf, login_manager  # noqa: PLC0415

@@ -8,6 +8,7 @@ request that it came from, and where its trace goes on.
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ def _tracer() -> Any:
     """This process's tracer; a child makes its own, since threads and connections do not outlive a fork."""
     global _made  # noqa: PLW0603
     if _made is None or _made[0] != os.getpid():
+        if sys.modules.get("opentelemetry.sdk.metrics", sys) is None:
+            del sys.modules["opentelemetry.sdk.metrics"]  # kept out in app/__init__.py
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - 12 MB that nobody has without an endpoint
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415

@@ -66,7 +66,7 @@ def flower(settings: Settings) -> Command:
     """Flower, always behind a password."""
     place = (f"--address={settings.flower_bind}", f"--port={settings.flower_port}", "--conf=/dev/null")
     auth = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
-    return Command("flower", (sys.executable, "-m", "celery", "-A", LIGHT_APP, "flower", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
+    return Command("flower", (*CELERY_PART, "flower", "--", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
 
 
 def simulator(settings: Settings, port: int, control_port: int | None) -> Command:
