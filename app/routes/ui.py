@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from babel.dates import format_timedelta
 from flask import Blueprint, Flask, Response, make_response, redirect, request, url_for
-from flask_babel import format_date, get_locale, gettext, ngettext
+from flask_babel import format_date, format_decimal, get_locale, get_translations, gettext, ngettext
 from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
@@ -265,6 +265,16 @@ def disk_gib(server: Server) -> int:
     return sum(int(disk.get("size_gib") or 0) for disk in server.disks)
 
 
+def grouped(value: int) -> str:
+    """Return a number as the reader writes it, 10,001 for 10001."""
+    return format_decimal(value) if value >= 1000 else str(value)  # seldom: and Babel takes its time
+
+
+def _counted(singular: str, plural: str, number: int) -> str:
+    text: str = get_translations().ungettext(singular, plural, number)
+    return text.replace("%(num)d", grouped(number)) if number >= 1000 else text
+
+
 def shared_words() -> Mapping[str, Any]:
     """Return the words every template may use."""
     names = ("SERVER_STATUS", "RUN_STATES", "RUN_KINDS", "ACTIONS", "BULK", "PLAN_ACTIONS", "SIGNS", "STEPS", "RUN_STEPS", "PART_STATES", "EVENTS", "ROLES", "ROLE_NOTES", "POLICIES", "APPROVERS", "SOURCES")
@@ -284,11 +294,12 @@ def init_app(app: Flask) -> None:
     jinja = app.jinja_env
     jinja.trim_blocks = jinja.lstrip_blocks = True
     jinja.finalize = shown
+    jinja.install_gettext_callables(lambda text: get_translations().ugettext(text), _counted, newstyle=True)  # type: ignore[attr-defined]  # of its extension
     jinja.globals.update(
         shared_words(),
         asset=assets.url, icon=assets.icon, theme=shown_theme, can=can, can_act=can_act, admin_home=admin_home,
         page_frame=page_frame, note_text=note_text, run_title=run_title, action_title=action_title, with_args=with_args, family_icon=family_icon,
         back_path=return_path, text_of=text_of, hint_of=hint_of, get_locale=get_locale, errors={}, form={},
     )  # fmt: skip
-    for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, ago, timer, address, disk_gib, spans):
+    for function in (about, image_from, image_old, iso, day, clock, gib, spark, plain, duration, lapse, ago, timer, address, disk_gib, spans, grouped):
         jinja.filters[function.__name__] = function

@@ -150,3 +150,13 @@ def test_a_slash_16_is_counted_quickly(operator: Client, cluster: Cluster) -> No
     begun = time.monotonic()
     assert len(free(network)) == 100
     assert time.monotonic() - begun < 2
+
+
+def test_large_numbers_are_written_as_the_reader_writes_them(operator: Client, client_for: Callable[..., Client], make_user: Callable[..., Any], cluster: Cluster) -> None:
+    wide = GOOD | {"name": "wide", "vlan": 31, "cidr": "10.31.0.0/16", "gateway": "10.31.0.1", "range_low": "10.31.1.0", "range_high": "10.31.40.255"}
+    assert operator.post("/api/networks", json=wide).status_code == 201
+    browser = client_for(make_user("operator"), "cookie")
+    page = browser.get("/networks", headers={"Accept-Language": "en"}).text
+    assert "10,240 free" in page and "10240" not in page
+    with operator.application.test_request_context():
+        assert operator.application.jinja_env.from_string("{{ ngettext('%(num)d server', '%(num)d servers', 10001) }}").render() == "10,001 servers"

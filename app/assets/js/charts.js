@@ -1,9 +1,12 @@
 // The dashboard's charts. Figures come from the server, colours from the theme; a table beside them has the same in words.
 import { $, $$ } from './dom.js';
-import { axis, bars as standing, colour, day, hour, number, plot, redrawn } from './plots.js';
+import { axis, bars as standing, colour, day, dots, hour, number, plot, redrawn, times } from './plots.js';
 
 const root = $('#charts');
 const LINES = { memory: ['--ink3', '--warn-d', '--acc'], disk: ['--ink3', '--acc'], results: ['--ok-d', '--bad-d', '--idle-d'], durations: ['--acc', '--warn-d'] };
+// What there is to be seen, also while nearly nothing is there yet.
+const SPAN = 30 * 86_400;
+const WHOLE = [1, 2, 5].flatMap(v => [1, 10, 100, 1000, 10_000].map(ten => v * ten)).sort((a, b) => a - b);
 const UNITS = { memory: ' GiB', disk: ' GiB', results: '', durations: ' s' };
 
 // Bars of one day stand on each other: the highest is drawn first.
@@ -32,13 +35,14 @@ function draw(data) {
     }
     const names = place.dataset.names.split('|');
     const bars = kind === 'results';
+    const [first, end] = [values[0][0], values[0].at(-1)];
     const own = { results: [data.days.done, data.days.failed, data.days.given_up] }[kind];
     const time = kind === 'memory' || kind === 'disk' ? hour : day;
     plots.push(plot(place, 190, {
-      scales: { x: { time: true, range: (_u, min, max) => (bars ? [min - 43_200, max + 43_200] : [min, max]) }, y: { range: (_u, _min, max) => [0, max * 1.08 || 1] } },
+      scales: { x: { time: true, range: () => (bars ? [first - 43_200, end + 43_200] : [Math.min(first, end - SPAN), end]) }, y: { range: (_u, _min, max) => [0, max * 1.08 || 1] } },
       axes: [
-        { ...axis(), values: (_u, marks) => marks.map(at => day.format(at * 1000)), space: 70 },
-        { ...axis(), size: 72, values: (_u, marks) => marks.map(v => `${number.format(v)}${UNITS[kind]}`) },
+        times(day),
+        { ...axis(), size: 72, ...(bars && { incrs: WHOLE }), values: (_u, marks) => marks.map(v => `${number.format(v)}${UNITS[kind]}`) },
       ],
       series: [
         { label: root.dataset.time, value: (_u, at) => (at == null ? '—' : time.format(at * 1000)) },
@@ -48,7 +52,7 @@ function draw(data) {
           fill: bars ? colour(LINES[kind][i]) : undefined,
           width: bars ? 0 : 2,
           paths: bars ? standing({ size: [0.7, 18] }) : undefined,
-          points: { show: kind === 'durations', size: 5 },
+          points: kind === 'durations' ? { show: true, size: 5 } : dots(values[i + 1]),
           spanGaps: true,
           value: (_u, v, _series, at) => (v == null ? '—' : `${number.format(own && at != null ? own[i][at] : v)}${UNITS[kind]}`),
         })),

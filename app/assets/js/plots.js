@@ -10,10 +10,18 @@ export const hour = new Intl.DateTimeFormat(lang, { month: 'short', day: 'numeri
 
 export const axis = () => ({ stroke: colour('--ink2'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '11px Inter, sans-serif' });
 
+/** The line of time below a picture: as high as its text. */
+export const times = said => ({ ...axis(), size: 28, space: 70, values: (_u, marks) => marks.map(at => said.format(at * 1000)) });
+
+/** Points of their own, where so few values make no line. */
+export const dots = column => ({ show: column.filter(v => v != null).length < 3, size: 5 });
+
 /** Put a picture in its place; `options` beside size and looks are uPlot's. */
 export function plot(place, height, options, values) {
   place.replaceChildren();
-  return new uPlot({ width: place.clientWidth, height, cursor: { points: { size: 6 } }, ...options }, values, place);
+  const { paddingLeft, paddingRight } = getComputedStyle(place);
+  const width = place.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  return new uPlot({ width, height, padding: [10, 20, 0, 0], cursor: { points: { size: 6 } }, ...options }, values, place);
 }
 
 /** Call `draw` when what is drawn has to look otherwise. */

@@ -1,7 +1,7 @@
 // The server list: the newest value per server, painted at most every 100 ms and by textContent; row menu.
 import htmx from 'htmx.org';
 
-import { $, $$, connected, on, say, throttle } from './dom.js';
+import { $, $$, connected, lang, on, say, throttle } from './dom.js';
 
 let rows = new Map();
 const index = () => {
@@ -113,7 +113,7 @@ function counts() {
   if (!table?.dataset.counts) return;
   const by = JSON.parse(table.dataset.counts);
   for (const chip of $$('[data-count]')) {
-    setText(chip, String(by[chip.dataset.count] ?? 0));
+    setText(chip, (by[chip.dataset.count] ?? 0).toLocaleString(lang));
     chip.closest('label').hidden = chip.dataset.count !== '' && !by[chip.dataset.count] && !$('input', chip.closest('label')).checked;
   }
 }
