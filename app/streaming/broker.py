@@ -219,13 +219,16 @@ class Broker:
                 log.exception("event_not_delivered")
 
     def _check_unbroken(self, before: str) -> None:
-        """When the entry we read from is gone (Redis was flushed or lost), everybody comes back and starts anew."""
+        """When the entry we read from is gone (Redis was flushed or lost), everybody is told to start anew, and comes back.
+
+        Told, since who comes back with the id of an entry that was written meanwhile would find it there.
+        """
         if before != "0-0" and not self._redis.xrange(STREAM, before, before, count=1):
             log.warning("event_stream_lost")
             self._last = self.head()
             for user in list(self._users.values()):
                 for client in list(user.clients):
-                    self.drop(client)
+                    self._end(client, sse.frame("reset", "{}", self._last))
 
     def _fan_out(self, id_: str, fields: dict[str, str]) -> None:
         try:
@@ -292,8 +295,11 @@ class Broker:
 
     def sign_out(self, client: Client) -> None:
         """Tell the client that its session is over, and end the stream."""
+        self._end(client, sse.frame("signed-out", "{}"))
+
+    def _end(self, client: Client, word: bytes) -> None:
         self.unsubscribe(client)
-        client.queue.put((sse.START, sse.frame("signed-out", "{}")))
+        client.queue.put((sse.START, word))
         client.queue.put((sse.START, CLOSE))
 
     def drop(self, client: Client) -> None:

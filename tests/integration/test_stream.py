@@ -119,7 +119,7 @@ def _milliseconds(store):
     return seconds * 1000 + micro // 1000
 
 
-def test_a_flushed_redis_ends_every_stream_and_the_next_one_begins_with_a_reset(web, make_user, token_of, store):
+def test_a_flushed_redis_tells_every_stream_to_start_anew_and_ends_it(web, make_user, token_of, store):
     token = token_of(make_user("viewer"))
     _mark(1)
     with Events(web, f"/api/stream?last={_head(store)}", token) as open_:
@@ -130,10 +130,16 @@ def test_a_flushed_redis_ends_every_stream_and_the_next_one_begins_with_a_reset(
         # Ids are times in milliseconds: an entry of the same one would pass for the one that is gone.
         until(lambda: _milliseconds(store) > int(last.partition("-")[0]))
         _mark(3)
-        while open_.next() is not None:
+        while (event := open_.next()).type != "reset":
             _mark(4)
-    with Events(web, "/api/stream", token, Last_Event_ID=last) as again:
-        assert again.next().type == "reset"
+        assert open_.next() is None
+        _mark(5)
+    with Events(web, "/api/stream", token, Last_Event_ID=event.id) as again:
+        while (later := again.next()).type != "reset" and json.loads(later.data)["id"] != 5:
+            assert json.loads(later.data)["id"] == 4
+        assert later.type != "reset"
+    with Events(web, "/api/stream", token, Last_Event_ID=last) as older:
+        assert older.next().type == "reset"
 
 
 def test_strangers_get_204_and_wrong_tokens_401(web):

@@ -93,15 +93,15 @@ on('missed', () => {
 on('state', state => state === 'live' && later && stale());
 
 // Events were missed: everything on the page may be old, and it is fetched anew as a whole. Under the person's hands
-// only the parts that refresh by themselves are, and the page when they are done; and once in ten seconds at most, so
-// that a broken stream cannot spin.
+// only the parts that refresh by themselves are, and the page when they are done; not without a network, which would
+// leave the browser's own error page; and once in ten seconds at most, so that a broken stream cannot spin.
 const PAUSE = 10_000;
 const pause = () => PAUSE - (Date.now() - Number(sessionStorage.getItem('tpm:reset') ?? 0));
 const typing = () => $('dialog[open]') || $$('form[method=post] :is(input, textarea)').some(f => f.type !== 'hidden' && f.value !== f.defaultValue);
 let due = 0;
 function anew() {
   clearTimeout(due);
-  if (pause() > 0 || typing()) {
+  if (pause() > 0 || typing() || !navigator.onLine) {
     due = setTimeout(anew, Math.max(pause(), 1000));
     return;
   }
