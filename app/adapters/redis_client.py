@@ -17,6 +17,14 @@ from app.streaming import events
 LOCK_S = 10.0
 PATIENCE_S = 1.0
 BREAK_S = 2.0
+FORGOTTEN_S = 60  # longer than any computation takes
+# Unless it was forgotten since: what was read before a change would be kept after it.
+_KEEP = """
+if (redis.call('get', KEYS[2]) or '0') == ARGV[3] then
+    redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+end
+return 0
+"""
 
 
 class Source(StrEnum):
@@ -56,9 +64,17 @@ class RedisClient:
         return True
 
     def forget(self, *keys: str) -> None:
-        """Forget these keys before their time, best effort."""
-        with contextlib.suppress(redis.RedisError):
-            self._ask(lambda client: client.delete(*keys))
+        """Forget these keys before their time, best effort; what is being computed for them now is not kept either."""
+
+        def work(client: "redis.Redis") -> None:
+            pipe = client.pipeline()
+            pipe.delete(*keys)
+            for key in keys:
+                pipe.incr(_forgotten(key))
+                pipe.expire(_forgotten(key), FORGOTTEN_S)
+            pipe.execute()
+
+        self._did(work)
 
     def get_or_compute(self, key: str, ttl: float, compute: Callable[[], Any]) -> Found:
         """Return the value of a key, else compute it: one of those who ask at the same time, the others wait for it a moment."""
@@ -73,8 +89,10 @@ class RedisClient:
             # Whoever held it before has most likely left the value.
             if (value := self.get(key)) is not None:
                 return Found(value, Source.REDIS)
+            before = self.get(_forgotten(key)) or 0
             value = compute()
-            self.set(key, value, ttl)
+            text = json.dumps(value, separators=(",", ":"))
+            self._did(lambda client: client.eval(_KEEP, 2, key, _forgotten(key), text, max(1, round(ttl * 1000)), before))
             return Found(value, Source.POSTGRESQL)
         finally:
             if held:
@@ -120,7 +138,7 @@ class RedisClient:
             return None
         return found
 
-    def _did(self, work: "Callable[[redis.Redis], None]") -> bool:
+    def _did(self, work: "Callable[[redis.Redis], Any]") -> bool:
         try:
             self._ask(work)
         except redis.RedisError:
@@ -136,6 +154,11 @@ class RedisClient:
         except (redis.ConnectionError, redis.TimeoutError):
             self._down_until = time.monotonic() + BREAK_S
             raise
+
+
+def _forgotten(key: str) -> str:
+    """The key of how often a key was forgotten."""
+    return f"{key}:forgotten"
 
 
 cache = RedisClient()

@@ -1,6 +1,6 @@
 """The server list: what is shown, in which order, in which groups, page by page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -59,12 +59,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Facets:
-    """What the filters offer: what the reader's servers have."""
+    """What the filters offer: what the reader's servers have, and how many have each status."""
 
     nodes: Sequence[str]
     tags: Sequence[str]
     owners: Sequence[str]
     templates: Sequence[str]
+    counts: Mapping[str, int]
 
 
 def list_page(
@@ -105,18 +106,18 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
 
 
 def offered(session: Session, actor: Actor) -> Facets:
-    """Return what the reader's servers have in common; a few seconds old."""
+    """Return what the reader's servers have in common: kept for a few seconds, until one of them changes."""
     key = kept.facets(None if actor.can(Permission.VIEW_ALL) else actor.user_id)
     return Facets(**cache.get_or_compute(key, kept.FACETS_TTL_S, lambda: _facets(session, actor)).value)
 
 
-def _facets(session: Session, actor: Actor) -> dict[str, list[str]]:
+def _facets(session: Session, actor: Actor) -> dict[str, Any]:
     # One walk over the servers: they are many, what they have in common is little.
     found = session.execute(visible(select(Server.node_name, Server.template_name, Server.tags, Server.owner_id), actor).distinct()).all()
     owners = session.scalars(select(User.username).where(User.id.in_({row.owner_id for row in found})).order_by(User.username))
     return {
         "nodes": sorted({row.node_name for row in found}), "tags": sorted({tag for row in found for tag in row.tags}), "owners": list(owners),
-        "templates": sorted({row.template_name for row in found}),
+        "templates": sorted({row.template_name for row in found}), "counts": counts(session, actor),
     }  # fmt: skip
 
 

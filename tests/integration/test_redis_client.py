@@ -61,6 +61,18 @@ def test_a_failed_computation_is_not_kept_and_leaves_no_lock(cache: RedisClient,
     assert not store.exists("broken", "broken:lock")
 
 
+def test_what_was_forgotten_while_it_was_computed_is_not_kept(cache: RedisClient, store: "redis.Redis") -> None:
+    def compute() -> int:
+        cache.forget("old")  # something changed that was read already
+        return 1
+
+    assert cache.get_or_compute("old", 30, compute).value == 1
+    assert not store.exists("old")
+    assert cache.get_or_compute("old", 30, lambda: 2).value == 2
+    assert cache.get("old") == 2
+    assert int(store.pttl("old:forgotten")) > 0  # type: ignore[arg-type]  # not asynchronous
+
+
 def test_without_redis_each_computes_and_only_the_first_waits_for_it() -> None:
     asked: list[int] = []
 

@@ -161,3 +161,14 @@ def test_what_the_filters_offer_follows_a_change_at_once(client_for: Make, dora:
         uow.session.execute(update(Server).where(Server.name == "db").values(tags=["just-now"]))
         uow.publish("server", f"owner:{dora.id}", {"name": "db"})
     assert "<option>just-now</option>" in client.get("/servers").text
+
+
+@pytest.mark.usefixtures("servers")
+def test_the_numbers_beside_the_filters_follow_a_change_at_once(client_for: Make, dora: User) -> None:
+    client = client_for(dora, "cookie")
+    failed = re.compile(r'data-count="failed">(\d+)<')
+    before = int(failed.findall(client.get("/servers").text)[0])
+    with unit_of_work() as uow:
+        uow.session.execute(update(Server).where(Server.name == "db").values(status=ServerStatus.FAILED))
+        uow.publish("server", f"owner:{dora.id}", {"name": "db"})
+    assert int(failed.findall(client.get("/servers").text)[0]) == before + 1
