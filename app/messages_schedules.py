@@ -15,6 +15,7 @@ MESSAGES: dict[str, LazyString] = {
     "schedule_busy": _l("“%(name)s” still runs, and is not to run twice at a time."),
     "schedule_missed": _l("Nobody was there to start it in time."),
     "schedule_still_running": _l("The last time was still running."),
+    "schedule_zone_unknown": _l("This machine does not know the schedule's time zone any more."),
     "schedule_no_servers": _l("None of its servers is there any more."),
     "schedule_user_inactive": _l("%(name)s, whose schedule it is, may not sign in any more."),
     "schedule_work_failed": _l("%(failed)s of its parts failed."),
@@ -23,6 +24,7 @@ MESSAGES: dict[str, LazyString] = {
 HINTS: dict[str, LazyString] = {
     "schedule_busy": _l("Wait for its end, or let it queue."),
     "schedule_missed": _l("Choose “once, late” if it is to be made up for."),
+    "schedule_zone_unknown": _l("Make a new schedule with another time zone."),
     "schedule_still_running": _l("Choose “after it” if it is to wait, or leave more time between."),
     "schedule_no_servers": _l("Delete the schedule, or choose other servers."),
     "schedule_user_inactive": _l("Have somebody else make the schedule."),

@@ -76,7 +76,7 @@ def cron_fault(expression: str) -> bool:
 
 
 def next_after(rhythm: Rhythm, after: datetime) -> datetime | None:
-    """Return when the work is due next; None when never again."""
+    """Return when the work is due next; None when never again, as far as this machine knows the time zone."""
     return next(_times(rhythm, after), None)
 
 
@@ -95,7 +95,7 @@ def _times(rhythm: Rhythm, after: datetime) -> Iterator[datetime]:
         while True:
             yield rhythm.first + timedelta(seconds=rhythm.every_s * number)
             number += 1
-    else:
+    elif rhythm.timezone in zones():
         # An hour that a zone leaves out is made up for when it is over, one that comes twice counts once.
         for time in CronSim(rhythm.cron, after.astimezone(ZoneInfo(rhythm.timezone))):
             yield time.astimezone(UTC)
@@ -117,6 +117,8 @@ class Due:
 def decide(rhythm: Rhythm, due_at: datetime, now: datetime, misfire: Misfire, overlap: Overlap, busy: bool) -> Due:
     """Decide about work that was due at `due_at`; what was due since then counts as one with it."""
     next_at = next_after(rhythm, now)
+    if next_at is None and rhythm.kind == ScheduleKind.CRON:
+        return Due(ExecutionState.SKIPPED, "schedule_zone_unknown", None)
     if (now - due_at).total_seconds() > LATE_S and misfire == Misfire.SKIP:
         return Due(ExecutionState.SKIPPED, "schedule_missed", next_at)
     if busy and overlap == Overlap.SKIP:

@@ -197,6 +197,20 @@ def test_late_work_is_done_once_or_left_out_as_it_was_asked(client: Client) -> N
         assert datetime.fromisoformat(client.get(f"{API}/{schedule_id}").json["next_run_at"]) > datetime.now(UTC)
 
 
+def test_a_time_zone_that_is_known_no_longer_stops_its_own_schedule_and_no_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, other = added(client, kind="cron", cron="0 18 * * *", timezone="Asia/Seoul", in_s=None), added(client, kind="every", every_s=3600, in_s=None)
+    for schedule_id in (lost, other):
+        due(schedule_id)
+    monkeypatch.setattr("app.domain.schedule.zones", lambda: frozenset({"UTC"}))
+    schedule_ticks.tick()
+    [left], [done] = times(lost), times(other)
+    assert (left.state, left.error["code"], done.state) == ("skipped", "schedule_zone_unknown", "queued")
+    shown = client.get(f"{API}/{lost}").json
+    assert (shown["next_run_at"], client.patch(f"{API}/{lost}", json={"paused": True}).status_code) == (None, 200)
+    assert client.patch(f"{API}/{lost}", json={"paused": False}).json["next_run_at"] is None
+    assert client.get(f"{API}/{lost}").status_code == 200
+
+
 def test_work_that_still_runs_is_left_out_or_waits_for_its_end(client: Client, dora: User) -> None:
     rows.workspace(dora, "db")
     with unit_of_work() as uow:
