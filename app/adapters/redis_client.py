@@ -57,11 +57,7 @@ class RedisClient:
 
     def set(self, key: str, value: Any, ttl: float) -> bool:
         """Keep a JSON value for so many seconds; False when Redis did not take it."""
-        try:
-            self._ask(lambda client: client.set(key, json.dumps(value, separators=(",", ":")), px=max(1, round(ttl * 1000))))
-        except redis.RedisError:
-            return False
-        return True
+        return self._did(lambda client: client.set(key, _text(value), px=_ms(ttl)))
 
     def forget(self, *keys: str) -> None:
         """Forget these keys before their time, best effort; what is being computed for them now is not kept either."""
@@ -91,8 +87,7 @@ class RedisClient:
                 return Found(value, Source.REDIS)
             before = self.get(_forgotten(key)) or 0
             value = compute()
-            text = json.dumps(value, separators=(",", ":"))
-            self._did(lambda client: client.eval(_KEEP, 2, key, _forgotten(key), text, max(1, round(ttl * 1000)), before))
+            self._did(lambda client: client.eval(_KEEP, 2, key, _forgotten(key), _text(value), _ms(ttl), before))
             return Found(value, Source.POSTGRESQL)
         finally:
             if held:
@@ -154,6 +149,14 @@ class RedisClient:
         except (redis.ConnectionError, redis.TimeoutError):
             self._down_until = time.monotonic() + BREAK_S
             raise
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _ms(ttl: float) -> int:
+    return max(1, round(ttl * 1000))
 
 
 def _forgotten(key: str) -> str:

@@ -71,17 +71,18 @@ def _fitting(found: Page[Server], filters: ServerFilter, total: int) -> int:
 def index() -> Response:
     args, actor, session = request.args, current_actor(), db.session()
     filters, order, columns = wanted(args), _order(args), _columns(args)
-    offered = server_lists.offered(session, actor)
-    total = sum(offered.counts.values())
+    counts = server_lists.counts(session, actor)
+    total = sum(counts.values())
     found = server_lists.list_page(session, actor, filters, order, cursor=args.get("cursor"))
     shown: dict[str, Any] = {
-        "page": found, "order": order, "columns": columns, "fitting": _fitting(found, filters, total), "counts": {**offered.counts, "": total}, "total": total,
+        "page": found, "order": order, "columns": columns, "fitting": _fitting(found, filters, total), "counts": {**counts, "": total}, "total": total,
         "filtered": any(args.get(k) for k in ("q", "status", "node", "tag", "owner", "template", "older", "cursor")), "group_of": server_lists.group_of,
         "column_words": COLUMNS, "sortable": SORTABLE,
     }  # fmt: skip
     if is_partial():
         html = render_template("servers/_table.html", **shown)
     else:
+        offered = server_lists.offered(session, actor)
         html = render_template("servers/index.html", **shown, choices=offered, group_words=GROUPS, views=saved_views.of(session, actor))
     response = make_response(html)
     response.vary.add("HX-Request")

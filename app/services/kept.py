@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from app.adapters.redis_client import cache
 from app.streaming.events import Event
 
-FACETS_TTL_S = 5.0  # what the server list's filters offer
+FACETS_TTL_S = 5.0  # what the server list's filters offer, and the numbers beside them
 STATISTICS_TTL_S = 30.0
 DAYS_TTL_S = 60.0  # of runs, day by day
 
@@ -13,6 +13,11 @@ DAYS_TTL_S = 60.0  # of runs, day by day
 def facets(user_id: int | None) -> str:
     """Return the key of what one person's servers have in common, or everybody's."""
     return "facets:all" if user_id is None else f"facets:user:{user_id}"
+
+
+def counts(user_id: int | None) -> str:
+    """Return the key of how many of one person's servers have each status, or of everybody's."""
+    return "counts:all" if user_id is None else f"counts:user:{user_id}"
 
 
 def statistics(part: str, user_id: int | None) -> str:
@@ -26,7 +31,7 @@ def follow(events: Iterable[Event]) -> None:
     for e in events:
         owners = [None, *(int(owner) for owner in e.audience.removeprefix("owner:").split(",") if owner.isdigit())]
         if e.type == "server":
-            keys |= {facets(owner) for owner in owners}
+            keys |= {key(owner) for owner in owners for key in (facets, counts)}
         if e.type == "run" and e.data.get("ended"):
             keys |= {statistics(part, owner) for owner in owners for part in ("days", "completed", "recent")}
         if e.type in ("run", "action"):

@@ -1,6 +1,6 @@
 """The server list: what is shown, in which order, in which groups, page by page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -59,13 +59,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Facets:
-    """What the filters offer: what the reader's servers have, and how many have each status."""
+    """What the filters offer: what the reader's servers have."""
 
     nodes: Sequence[str]
     tags: Sequence[str]
     owners: Sequence[str]
     templates: Sequence[str]
-    counts: Mapping[str, int]
 
 
 def list_page(
@@ -100,24 +99,33 @@ def names(session: Session, actor: Actor, wanted: ServerFilter, limit: int) -> l
 
 
 def counts(session: Session, actor: Actor) -> dict[str, int]:
-    """Return how many servers have each status."""
-    query = visible(select(Server.status, func.count()), actor).group_by(Server.status)
-    return {status.value: n for status, n in session.execute(query)}
+    """Return how many of the reader's servers have each status: kept for a few seconds, until one of them changes."""
+    found: dict[str, int] = cache.get_or_compute(kept.counts(_reader(actor)), kept.FACETS_TTL_S, lambda: _counts(session, actor)).value
+    return found
 
 
 def offered(session: Session, actor: Actor) -> Facets:
     """Return what the reader's servers have in common: kept for a few seconds, until one of them changes."""
-    key = kept.facets(None if actor.can(Permission.VIEW_ALL) else actor.user_id)
-    return Facets(**cache.get_or_compute(key, kept.FACETS_TTL_S, lambda: _facets(session, actor)).value)
+    return Facets(**cache.get_or_compute(kept.facets(_reader(actor)), kept.FACETS_TTL_S, lambda: _facets(session, actor)).value)
 
 
-def _facets(session: Session, actor: Actor) -> dict[str, Any]:
+def _reader(actor: Actor) -> int | None:
+    """Whose servers they are; None when everybody's."""
+    return None if actor.can(Permission.VIEW_ALL) else actor.user_id
+
+
+def _counts(session: Session, actor: Actor) -> dict[str, int]:
+    query = visible(select(Server.status, func.count()), actor).group_by(Server.status)
+    return {status.value: n for status, n in session.execute(query)}
+
+
+def _facets(session: Session, actor: Actor) -> dict[str, list[str]]:
     # One walk over the servers: they are many, what they have in common is little.
     found = session.execute(visible(select(Server.node_name, Server.template_name, Server.tags, Server.owner_id), actor).distinct()).all()
     owners = session.scalars(select(User.username).where(User.id.in_({row.owner_id for row in found})).order_by(User.username))
     return {
         "nodes": sorted({row.node_name for row in found}), "tags": sorted({tag for row in found for tag in row.tags}), "owners": list(owners),
-        "templates": sorted({row.template_name for row in found}), "counts": counts(session, actor),
+        "templates": sorted({row.template_name for row in found}),
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from tests.site import pages
 BASELINE = Path(__file__).with_name("query_counts.json")
 COMMAND = ".venv/bin/python -m scripts.query_counts"
 FEW, MANY = 3, 60
-KEPT = ("facets:*", "stat:*")
+KEPT = ("facets:*", "counts:*", "stat:*")
 
 
 @contextmanager
