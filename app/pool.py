@@ -2,9 +2,11 @@
 
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from app.config import Settings
@@ -61,6 +63,22 @@ def _refuse_dead(connection: Any, record: Any, _proxy: Any) -> None:
         dead = True
     if dead:
         raise DisconnectionError("the server closed this connection")
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """A connection for one statement that is its own transaction.
+
+    psycopg2's own switch and not SQLAlchemy's option, which says so to the server when the connection goes back.
+    """
+    with engine.connect() as conn:
+        raw = conn.connection.driver_connection
+        raw.autocommit = True  # type: ignore[union-attr]  # psycopg2's
+        try:
+            yield conn
+        finally:
+            if not raw.closed:  # type: ignore[union-attr]
+                raw.autocommit = False  # type: ignore[union-attr]
 
 
 def watch(engine: Engine) -> None:

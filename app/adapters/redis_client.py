@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,15 @@ FORGOTTEN_S = 60  # longer than any computation takes
 _KEEP = """
 if (redis.call('get', KEYS[2]) or '0') == ARGV[3] then
     redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+end
+return 0
+"""
+# All of them at once; the keys are those of `_forgotten`.
+_FORGET = """
+for _, key in ipairs(KEYS) do
+    redis.call('incr', key .. ':forgotten')
+    redis.call('expire', key .. ':forgotten', ARGV[1])
+    redis.call('del', key)
 end
 return 0
 """
@@ -59,18 +68,14 @@ class RedisClient:
         """Keep a JSON value for so many seconds; False when Redis did not take it."""
         return self._did(lambda client: client.set(key, _text(value), px=_ms(ttl)))
 
-    def forget(self, *keys: str) -> None:
-        """Forget these keys before their time, best effort; what is being computed for them now is not kept either."""
+    @staticmethod
+    def forget(client: "redis.Redis", keys: Collection[str]) -> None:
+        """Forget these keys before their time, by one command of a client or a pipeline.
 
-        def work(client: "redis.Redis") -> None:
-            pipe = client.pipeline()
-            pipe.delete(*keys)
-            for key in keys:
-                pipe.incr(_forgotten(key))
-                pipe.expire(_forgotten(key), FORGOTTEN_S)
-            pipe.execute()
-
-        self._did(work)
+        What is being computed for them now is not kept either.
+        """
+        if keys:
+            client.eval(_FORGET, len(keys), *keys, FORGOTTEN_S)
 
     def get_or_compute(self, key: str, ttl: float, compute: Callable[[], Any]) -> Found:
         """Return the value of a key, else compute it: one of those who ask at the same time, the others wait for it a moment."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Json, Versioned, created, pk
@@ -95,7 +95,11 @@ class Guest(Versioned, Base):
     """Any VM or container Proxmox reports, ours or not."""
 
     __tablename__ = "guest"
-    __table_args__ = (UniqueConstraint("cluster_id", "vmid"),)
+    __table_args__ = (
+        UniqueConstraint("cluster_id", "vmid"),
+        # Who has this address? Asked for each one that is handed out.
+        Index("ix_guest_ip_addresses", "ip_addresses", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+    )
 
     id: Mapped[pk]
     cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id", ondelete="CASCADE"))

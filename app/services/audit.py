@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.permissions import Permission
 from app.models import AuditEvent
+from app.models.base import detached
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
@@ -30,16 +31,16 @@ def row(
     actor: Actor | None, action: str, object_type: str, object_id: object, object_name: str = "", /, **detail: Any
 ) -> AuditEvent:  # fmt: skip
     """Return a row of the audit list; without an actor it was the system itself. Never put a secret into `detail`."""
-    return AuditEvent(
-        user_id=(actor.user_id or None) if actor else None,
-        username=actor.username if actor else SYSTEM,
-        action=action,
-        object_type=object_type,
-        object_id=str(object_id)[:64],
-        object_name=object_name[:255],
-        detail=detail,
-        address=actor.address[:64] if actor else "",
-    )
+    return detached(AuditEvent, {
+        "user_id": (actor.user_id or None) if actor else None,
+        "username": actor.username if actor else SYSTEM,
+        "action": action,
+        "object_type": object_type,
+        "object_id": str(object_id)[:64],
+        "object_name": object_name[:255],
+        "detail": detail,
+        "address": actor.address[:64] if actor else "",
+    })  # fmt: skip
 
 
 def record(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from app.adapters.redis_client import cache
 from app.streaming.events import Event
 
 FACETS_TTL_S = 5.0  # what the server list's filters offer, and the numbers beside them
@@ -25,8 +24,8 @@ def statistics(part: str, user_id: int | None) -> str:
     return f"stat:{part}" if user_id is None else f"stat:{part}:user:{user_id}"
 
 
-def follow(events: Iterable[Event]) -> None:
-    """Forget what these events make old: of the owners of what they are about, and of those who see everything."""
+def old(events: Iterable[Event]) -> list[str]:
+    """Return what these events make old: of the owners of what they are about, and of those who see everything."""
     keys: set[str] = set()
     for e in events:
         owners = [None, *(int(owner) for owner in e.audience.removeprefix("owner:").split(",") if owner.isdigit())]
@@ -36,5 +35,4 @@ def follow(events: Iterable[Event]) -> None:
             keys |= {statistics(part, owner) for owner in owners for part in ("days", "completed", "recent")}
         if e.type in ("run", "action"):
             keys |= {statistics("running", owner) for owner in owners}
-    if keys:
-        cache.forget(*sorted(keys))
+    return sorted(keys)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.adapters import broker
+from app.adapters.redis_client import cache
 from app.domain.tasks import TaskName
 from app.extensions import db
 from app.log import get_logger
@@ -56,8 +57,8 @@ def send(entries: Sequence[Entry]) -> list[int]:
     sent: list[int] = []
     event_rows = [(i, p) for i, kind, p in entries if kind == "event"]
     told = [events.Event(p["type"], p["audience"], p["data"]) for _, p in event_rows]
-    kept.follow(told)
-    if events.append(told):
+    # Before anybody is told: who then looks must not find what was kept.
+    if events.append(told, lambda client: cache.forget(client, kept.old(told))):
         sent += [i for i, _ in event_rows]
     for row_id, payload in ((i, p) for i, kind, p in entries if kind == "bell"):
         try:

@@ -18,15 +18,11 @@ ROOMS = """json_build_object(
     'storages', (select json_agg(json_build_array(node_name, name, shared, images, active, greatest(total_gib - used_gib, 0)) order by name)
                  from storage where cluster_id = {cluster}),
     'bridges', (select json_agg(json_build_array(node_name, name)) from bridge where cluster_id = {cluster}),
-    'memory', (select json_agg(json_build_array(node_name, mib)) from (
-        select node_name, sum(memory_mib) as mib from server
-        where cluster_id = {cluster} and status = 'creating' and deleted_at is null group by node_name) making),
-    'disks', (select json_agg(json_build_array(node_name, storage, gib)) from (
-        select s.node_name, disk->>'storage' as storage, sum((disk->>'size_gib')::int) as gib
-        from server s, jsonb_array_elements(s.disks) disk
-        where s.cluster_id = {cluster} and s.status = 'creating' and s.deleted_at is null
-          and s.vmid not in (select vmid from guest where cluster_id = {cluster})
-        group by s.node_name, disk->>'storage') making)
+    'making', (select json_agg(json_build_array(node_name, mib, disks, there, servers)) from (
+        select s.node_name, s.disks, s.vmid in (select vmid from guest where cluster_id = {cluster}) as there,
+            sum(s.memory_mib) as mib, count(*) as servers
+        from server s where s.cluster_id = {cluster} and s.status = 'creating' and s.deleted_at is null
+        group by s.node_name, s.disks, there) making)
 )"""
 _OF_ONE = Prepared(f"select {ROOMS.format(cluster='($1::bigint)')}::text")
 
@@ -46,10 +42,12 @@ def rooms_of(found: dict[str, Any]) -> list[NodeRoom]:
     """Return the nodes of what `ROOMS` found."""
     storages = found["storages"] or ()
     shared = {name for _, name, is_shared, *_ in storages if is_shared}
-    memory_mib: dict[str, int] = dict(found["memory"] or ())
+    memory_mib: dict[str, int] = defaultdict(int)
     disk_gib: dict[tuple[str, str], int] = defaultdict(int)
-    for node_name, storage, gib in found["disks"] or ():
-        disk_gib["" if storage in shared else node_name, storage] += gib
+    for node_name, mib, disks, there, servers in found["making"] or ():
+        memory_mib[node_name] += mib
+        for disk in () if there else disks:  # Proxmox already counts the disks of a VM that is there
+            disk_gib["" if disk["storage"] in shared else node_name, disk["storage"]] += disk["size_gib"] * servers
     of_node: dict[str, list[StorageRoom]] = defaultdict(list)
     for node_name, name, is_shared, images, active, free_gib in storages:
         pending = disk_gib["" if is_shared else node_name, name]
@@ -59,7 +57,7 @@ def rooms_of(found: dict[str, Any]) -> list[NodeRoom]:
         bridges[node_name].add(name)
     return [
         NodeRoom(
-            name=name, online=online, cores=cores, memory_mib=mib, memory_free_mib=mib - used_mib - memory_mib.get(name, 0),
+            name=name, online=online, cores=cores, memory_mib=mib, memory_free_mib=mib - used_mib - memory_mib[name],
             storages=tuple(of_node[name]), bridges=frozenset(bridges[name]) if bridges[name] else None,
         )
         for name, online, cores, mib, used_mib in found["nodes"] or ()

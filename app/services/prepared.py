@@ -3,14 +3,16 @@
     ROOMS = Prepared("select json_build_object('nodes', ... $1 ...)")
     found = ROOMS.one(session, cluster_id)
 
-A statement takes one JSON document, `$1`, and answers with rows of one column. The pool tells PostgreSQL to keep the
+A statement takes one JSON document, `$1`, and answers with rows of one column or more. The pool tells PostgreSQL to keep the
 plan whatever the document holds (`plan_cache_mode` in app/pool.py).
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.schemas.plain import plain
@@ -25,15 +27,18 @@ class Prepared:
 
     def all(self, session: Session, document: object, before: str = "") -> list[Any]:
         """Run it and return the one column; `before` is SQL sent in the same round trip."""
-        conn = session.connection()
+        return [row[0] for row in self.rows(session.connection(), document, before)]
+
+    def one(self, session: Session, document: object) -> Any:
+        """Run it and return the JSON document of its one row."""
+        return json.loads(self.all(session, document)[0])
+
+    def rows(self, conn: Connection, document: object, before: str = "") -> Sequence[Any]:
+        """Run it and return whole rows."""
         known = conn.connection.info.setdefault("prepared", set())
         if self.name not in known:
             conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
             known.add(self.name)
         text = json.dumps(document, default=plain, separators=(",", ":"), ensure_ascii=False)
         found = conn.exec_driver_sql(f"{before}execute {self.name} (%s)", (text,))
-        return [row[0] for row in found] if found.returns_rows else []
-
-    def one(self, session: Session, document: object) -> Any:
-        """Run it and return the JSON document of its one row."""
-        return json.loads(self.all(session, document)[0])
+        return found.all() if found.returns_rows else []

@@ -4,23 +4,31 @@
 free addresses. With `hold` it also draws the ids of the rows to come, and the VMIDs and addresses it returns are locked
 for this transaction: whoever asks at the same moment passes over them, and nobody waits. The lowest go first, unless
 somebody else asks at the same moment: what he has just let go would still look free to us.
+
+The numbers are walked from the lowest on, each looked up by an index, and the walk ends with the last one needed. Where it
+found the first free one is remembered for half a minute, so that a request costs as much with thousands of servers as with
+ten; what becomes free below it is found after that, or when there is nothing above.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.domain.placement import NodeRoom
 from app.models import Cluster, Network, Preset, Template
+from app.models.base import detached
 from app.services import placement
 from app.services.prepared import Prepared
 
-# `offset 0` in the statement keeps the locking behind the sorting: PostgreSQL would lock every candidate first.
-# How many of the lowest free values are looked at: others may hold some of them at the same moment.
-AHEAD = "4 * {count} + 60"
-# Of a crowd each takes at random among so many of the lowest.
+# Of a crowd each begins at random among so many of the lowest.
 SPREAD = 64
+# How long a number that became free below may wait until it is seen.
+REMEMBERED_S = 30.0
+_starts: dict[str, tuple[int, float]] = {}  # "ip <network>" or "vmid <cluster>": the first free number, and until when
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Pool:
-    """A network and the lowest of its free addresses; `seen` is how many were free, the ones others hold included."""
+    """A network and the lowest of its free addresses; `seen` is how many of those needed were free, the ones others hold included."""
 
     network: Network
     free: list[str]
@@ -46,7 +54,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Held:
-    """What is this transaction's own: ids of the rows to come, and VMIDs; `seen` of them were free."""
+    """What is this transaction's own: ids of the rows to come, and VMIDs; `seen` of those needed were free."""
 
     workspace_id: int
     run_id: int
@@ -77,6 +85,7 @@ class Stock:
 _TEMPLATE = (
     "id, cluster_id, vmid, name, node_name, cores, memory_mib, min_memory_mib, disk_gib, disk_interface, storage, storage_shared, agent, username, image"
 )
+_LOCK = "pg_try_advisory_xact_lock(hashtextextended({what}, 0))"  # behind an `offset 0`, or all that are looked at would be locked
 _CLUSTER = "id, name, vmid_low, vmid_high"
 _NETWORK = "id, cluster_id, name, bridge, vlan, cidr, gateway, dns_servers, dns_domain, range_low, range_high"
 _STOCK = Prepared(f"""
@@ -89,43 +98,61 @@ with alone as materialized (
     where case when exists (select 1 from offered) then id = (select cluster_id from offered) else enabled end
     order by id limit 1
 ), pool as materialized (
-    select n.*, w->>'name' as asked, n.bridge || '/' || coalesce(n.vlan, 0) as scope, (w->>'need')::int as need
+    select n.*, w->>'name' as asked, n.bridge || '/' || coalesce(n.vlan, 0) as scope, (w->>'need')::int as need,
+        n.range_low::inet - '0.0.0.0'::inet as low, n.range_high::inet - '0.0.0.0'::inet as high,
+        array(
+            select nullif(gateway, '')::inet - '0.0.0.0'::inet from network
+            where cluster_id = n.cluster_id and bridge = n.bridge and coalesce(vlan, 0) = coalesce(n.vlan, 0) and nullif(gateway, '') is not null
+            union all values (network(n.cidr::inet) - '0.0.0.0'::inet), (broadcast(n.cidr::inet) - '0.0.0.0'::inet)
+        ) as never
     from home, jsonb_array_elements($1->'networks') w, lateral (
         select {_NETWORK} from network
         where cluster_id = home.id and (w->>'name' is null or name = w->>'name')
         order by is_default desc, id limit 1
     ) n
-), candidate as materialized (
-    select pool.id as network_id, c.ip,
-        case when (select yes from alone) then c.n else (row_number() over (partition by pool.id order by c.n) - 1) / {SPREAD} + random() end as place
-    from pool, lateral (
-        with taken as materialized (
-            select value as ip from reservation where cluster_id = pool.cluster_id and kind = 'ip' and scope = pool.scope
-            -- Whatever bridge a guest is on: an address given out twice costs more than one left unused.
-            union all select jsonb_array_elements_text(ip_addresses) from guest where cluster_id = pool.cluster_id and ip_addresses <> '[]'
-            union all select gateway from network
-            where cluster_id = pool.cluster_id and bridge = pool.bridge and coalesce(vlan, 0) = coalesce(pool.vlan, 0)
-            union all values (host(network(pool.cidr::inet))), (host(broadcast(pool.cidr::inet)))
-        )
-        select numbered.n, numbered.ip from (
-            select n, host('0.0.0.0'::inet + n) as ip from generate_series(
-                pool.range_low::inet - '0.0.0.0'::inet,
-                least(pool.range_high::inet - '0.0.0.0'::inet,
-                      pool.range_low::inet - '0.0.0.0'::inet + (select count(*) from taken) + {AHEAD.format(count='pool.need')})
-            ) n
-        ) numbered left join taken on taken.ip = numbered.ip
-        where taken.ip is null order by numbered.n limit {AHEAD.format(count='pool.need')}
-    ) c where pool.need > 0
-), taken_vmid as materialized (
-    select r.value::int as vmid from home, reservation r where r.cluster_id = home.id and r.kind = 'vmid' and ($1->>'hold')::bool
-    union all select g.vmid from home, guest g where g.cluster_id = home.id and ($1->>'hold')::bool
-    union all select jsonb_array_elements_text($1->'vmids')::int
-), free_vmid as materialized (
-    select n as vmid, case when (select yes from alone) then n else (row_number() over (order by n) - 1) / {SPREAD} + random() end as place
-    from home, generate_series(
-        vmid_low, least(vmid_high, vmid_low + (select count(*) from taken_vmid)::int + {AHEAD.format(count="($1->>'count')::int")})
-    ) n left join taken_vmid on taken_vmid.vmid = n
-    where taken_vmid.vmid is null and ($1->>'hold')::bool order by n limit {AHEAD.format(count="($1->>'count')::int")}
+), given as materialized (
+    select pool.id as network_id, array(
+        select held.ip from (
+            select host('0.0.0.0'::inet + numbered.n) as ip from (
+                select generate_series(pool.start, pool.high) as n union all select generate_series(pool.low, pool.start - 1)
+            ) numbered
+            where numbered.n <> all (pool.never)
+              -- Subqueries that yield a value, so that each address is looked up alone and the walk ends with the last one needed.
+              and (select r.id from reservation r where r.cluster_id = pool.cluster_id and r.kind = 'ip' and r.scope = pool.scope
+                   and r.value = host('0.0.0.0'::inet + numbered.n)) is null
+              -- Whatever bridge a guest is on: an address given out twice costs more than one left unused.
+              and (select g.id from guest g where g.cluster_id = pool.cluster_id and g.ip_addresses ? host('0.0.0.0'::inet + numbered.n) limit 1) is null
+            offset 0
+        ) held
+        where not ($1->>'hold')::bool or {_LOCK.format(what="'ip ' || pool.cluster_id || ' ' || pool.scope || ' ' || held.ip")}
+        limit pool.need
+    ) as free
+    from (
+        select pool.*, case when (select yes from alone) then known else least(known + floor(random() * {SPREAD})::bigint, high) end as start
+        from (
+            select pool.*, least(greatest(low, ($1->'starts'->>('ip ' || pool.id))::bigint), high) as known
+            from pool where pool.need > 0
+        ) pool
+    ) pool
+), given_vmid as materialized (
+    select array(
+        select held.n from (
+            select numbered.n from (
+                select generate_series(start, vmid_high) as n union all select generate_series(vmid_low, start - 1)
+            ) numbered
+            where ($1->'vmids')::jsonb @> to_jsonb(numbered.n) is not true
+              and (select r.id from reservation r where r.cluster_id = home.id and r.kind = 'vmid' and r.scope = '' and r.value = numbered.n::text) is null
+              and (select g.id from guest g where g.cluster_id = home.id and g.vmid = numbered.n) is null
+            offset 0
+        ) held
+        where {_LOCK.format(what="'vmid ' || home.id || ' ' || held.n")}
+        limit ($1->>'count')::int
+    ) as vmids
+    from (
+        select home.*, case when (select yes from alone) then known else least(known + floor(random() * {SPREAD})::int, vmid_high) end as start
+        from (select home.*, least(greatest(vmid_low, ($1->'starts'->>('vmid ' || home.id))::int), vmid_high) as known from home) home
+    ) home
+    where ($1->>'hold')::bool
 )
 select json_build_object(
     'template', (select row_to_json(offered) from offered),
@@ -144,46 +171,105 @@ select json_build_object(
     'pools', (select json_agg(json_build_object(
         'asked', pool.asked,
         'network', (select row_to_json(n) from (select {', '.join('pool.' + c for c in _NETWORK.split(', '))}) n),
-        'seen', (select count(*) from candidate c where c.network_id = pool.id),
-        'free', array(
-            select held.ip from (select ip from candidate c where c.network_id = pool.id order by c.place offset 0) held
-            where not ($1->>'hold')::bool
-               or pg_try_advisory_xact_lock(hashtextextended('ip ' || pool.cluster_id || ' ' || pool.scope || ' ' || held.ip, 0))
-            limit pool.need)
+        'free', (select free from given g where g.network_id = pool.id limit 1)
     )) from pool),
+    'alone', (select yes from alone),
     'rooms', {placement.ROOMS.format(cluster='(select id from home)')},
     'held', case when ($1->>'hold')::bool and exists (select 1 from home) then json_build_object(
         'workspace_id', nextval('workspace_id_seq'), 'run_id', nextval('run_id_seq'),
         'server_ids', array(select nextval('server_id_seq') from generate_series(1, ($1->>'count')::int)),
         'outbox_ids', array(select nextval('outbox_id_seq') from generate_series(1, ($1->>'count')::int + 2)),
-        'seen', (select count(*) from free_vmid),
-        'vmids', array(
-            select held.vmid from (select vmid from free_vmid order by place offset 0) held
-            where pg_try_advisory_xact_lock(hashtextextended('vmid ' || (select id from home) || ' ' || held.vmid, 0))
-            limit ($1->>'count')::int),
+        'vmids', (select vmids from given_vmid),
         'project_id', (select id from project order by id limit 1),
         'installation', (select value->>'id' from setting where key = 'installation_id')
     ) end
 )::text
 """)  # noqa: S608 - put together from constants
+# Asked only when a walk did not find enough: do others hold the rest at this moment, or is nothing left?
+_FREE_ADDRESSES = Prepared("""
+with pool as (
+    select n.cluster_id, n.bridge, n.vlan, n.cidr, n.range_low::inet as low, n.range_high::inet - n.range_low::inet as size
+    from network n where n.id = ($1->>'network')::bigint
+), taken as materialized (
+    select r.value as ip from pool, reservation r
+    where r.cluster_id = pool.cluster_id and r.kind = 'ip' and r.scope = pool.bridge || '/' || coalesce(pool.vlan, 0)
+    union all select jsonb_array_elements_text(g.ip_addresses) from pool, guest g where g.cluster_id = pool.cluster_id and g.ip_addresses <> '[]'
+    union all select o.gateway from pool, network o
+    where o.cluster_id = pool.cluster_id and o.bridge = pool.bridge and coalesce(o.vlan, 0) = coalesce(pool.vlan, 0)
+    union all select host(network(pool.cidr::inet)) from pool
+    union all select host(broadcast(pool.cidr::inet)) from pool
+)
+select count(*) from (
+    select 1 from pool, generate_series(0, least(pool.size, (select count(*) from taken) + ($1->>'need')::int)) n
+    where not exists (select 1 from taken where taken.ip = host(pool.low + n)) limit ($1->>'need')::int
+) free
+""")
+_FREE_VMIDS = Prepared("""
+with home as (
+    select id, vmid_low as low, vmid_high as high from cluster where id = ($1->>'cluster')::bigint
+), taken as materialized (
+    select r.value::int as vmid from home, reservation r where r.cluster_id = home.id and r.kind = 'vmid'
+    union all select g.vmid from home, guest g where g.cluster_id = home.id
+    union all select jsonb_array_elements_text($1->'vmids')::int
+)
+select count(*) from (
+    select 1 from home, generate_series(home.low, least(home.high, home.low + (select count(*) from taken)::int + ($1->>'need')::int)) n
+    where not exists (select 1 from taken where taken.vmid = n) limit ($1->>'need')::int
+) free
+""")
 
 
 def read(session: Session, asked: Asked) -> Stock:
-    """Return everything that a request is checked against; one round trip."""
+    """Return everything that a request is checked against; one round trip, and another where something runs short."""
     found = _STOCK.one(session, {
         "template": asked.template, "preset": asked.preset, "names": asked.names, "count": len(asked.names), "hold": asked.hold, "vmids": asked.vmids,
+        "starts": _known_starts(),
         "networks": [{"name": name, "need": need} for name, need in asked.networks],
     })  # fmt: skip
+    if found["alone"]:
+        _remember(found)
     return Stock(
-        template=Template(**found["template"]) if found["template"] else None,
+        template=detached(Template, found["template"]) if found["template"] else None,
         template_known=found["template_known"],
-        preset=Preset(**found["preset"]) if found["preset"] else None,
-        cluster=Cluster(**found["cluster"]) if found["cluster"] else None,
+        preset=detached(Preset, found["preset"]) if found["preset"] else None,
+        cluster=detached(Cluster, found["cluster"]) if found["cluster"] else None,
         ours=frozenset(found["ours"] or ()),
         foreign=frozenset(found["foreign"] or ()),
-        networks={p["asked"]: Pool(Network(**p["network"]), p["free"], p["seen"]) for p in found["pools"] or ()},
+        networks=_pools(session, asked, found["pools"] or ()),
         rooms=placement.rooms_of(found["rooms"]),
-        held=Held(**found["held"]) if found["held"] else None,
+        held=_held(session, asked, found) if found["held"] else None,
         vmids_taken=frozenset(found["vmids_taken"] or ()),
     )
 
+
+def _pools(session: Session, asked: Asked, found: Sequence[dict[str, Any]]) -> dict[str | None, Pool]:
+    needs, pools = dict(asked.networks), {}
+    for one in found:
+        network, free, need = detached(Network, one["network"]), one["free"] or [], needs[one["asked"]]
+        seen = _FREE_ADDRESSES.all(session, {"network": network.id, "need": need})[0] if len(free) < need else need
+        pools[one["asked"]] = Pool(network, free, seen)
+    return pools
+
+
+def _held(session: Session, asked: Asked, found: dict[str, Any]) -> Held:
+    held, need = found["held"], len(asked.names)
+    if len(held["vmids"]) < need:
+        return Held(**held, seen=_FREE_VMIDS.all(session, {"cluster": found["cluster"]["id"], "vmids": asked.vmids, "need": need})[0])
+    return Held(**held, seen=need)
+
+
+def _known_starts() -> dict[str, int]:
+    now = time.monotonic()
+    for key in [key for key, (_, until) in _starts.items() if until < now]:
+        _starts.pop(key, None)
+    return {key: number for key, (number, _) in _starts.items()}
+
+
+def _remember(found: dict[str, Any]) -> None:
+    """Keep where the walks found the first free number: the time does not begin anew, or what is below were never seen."""
+    firsts = {f"ip {p['network']['id']}": min(int(IPv4Address(ip)) for ip in p["free"]) for p in found["pools"] or () if p["free"]}
+    if found["held"] and found["held"]["vmids"]:
+        firsts[f"vmid {found['cluster']['id']}"] = min(found["held"]["vmids"])
+    until = time.monotonic() + REMEMBERED_S
+    for key, number in firsts.items():
+        _starts[key] = number, _starts.get(key, (0, until))[1]

@@ -20,6 +20,7 @@ from app.domain.server_status import ServerStatus
 from app.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, ServerBusy
 from app.log import get_logger
 from app.models import Action, Guest, Reservation, Run, Server
+from app.models.base import detached
 from app.schemas.faults import field_errors
 from app.schemas.servers import ServerChange, ServerCreate, ServerDelete
 from app.services import audit, networks, run_settlement, runs, server_checks, server_devices, server_rows, workspaces
@@ -136,7 +137,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
         server.id = server_id
         rows.add(server)
         for kind, scope, value in [("vmid", "", str(server.vmid))] + [("ip", networks.scope(n["bridge"], n["vlan"]), n["ip"]) for n in server.nics]:
-            rows.add(Reservation(cluster_id=server.cluster_id, kind=kind, scope=scope, value=value, server_id=server.id))
+            rows.add(detached(Reservation, {"cluster_id": server.cluster_id, "kind": kind, "scope": scope, "value": value, "server_id": server.id}))
         rows.add(audit.row(
             actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
             cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,
@@ -159,30 +160,30 @@ def _nics(wanted: Wanted) -> list[list[dict[str, Any]]]:
 
 def _row(wanted: Wanted, index: int, vmid: int, nics: list[dict[str, Any]], run: Run, owner_id: int, marker: str) -> Server:
     request, choice, name, each = wanted.request, wanted.choices[index], wanted.names[index], wanted.each[index]
-    return Server(
-        slug=name, name=name, workspace_id=run.workspace_id, cluster_id=wanted.cluster.id, owner_id=owner_id,
-        template_id=wanted.template.id, template_name=wanted.template.name, template_image=wanted.template.image, marker=marker, vmid=vmid, node_name=choice.node,
-        status=ServerStatus.CREATING, cores=each.cores, memory_mib=each.memory_mib,
-        disks=[
+    return detached(Server, {
+        "slug": name, "name": name, "workspace_id": run.workspace_id, "cluster_id": wanted.cluster.id, "owner_id": owner_id,
+        "template_id": wanted.template.id, "template_name": wanted.template.name, "template_image": wanted.template.image, "marker": marker, "vmid": vmid, "node_name": choice.node,
+        "status": ServerStatus.CREATING, "cores": each.cores, "memory_mib": each.memory_mib,
+        "disks": [
             {"interface": interface, "storage": storage, "size_gib": disk.size_gib}
             for interface, storage, disk in zip(wanted.interfaces, choice.storages, each.disks, strict=True)
         ],
-        nics=nics, username=request.username or wanted.template.username, ssh_keys=request.ssh_keys or [],
-        tags=request.tags, description=request.description, agent=wanted.template.agent, start_on_create=request.start,
-        ip_addresses=[n["ip"] for n in nics], version=1, run_id=run.id, busy_run_id=run.id,
-    )  # fmt: skip
+        "nics": nics, "username": request.username or wanted.template.username, "ssh_keys": request.ssh_keys or [],
+        "tags": request.tags, "description": request.description, "agent": wanted.template.agent, "start_on_create": request.start,
+        "ip_addresses": [n["ip"] for n in nics], "version": 1, "run_id": run.id, "busy_run_id": run.id,
+    })  # fmt: skip
 
 
 def run_for(
     actor: Actor, workspace_id: int, kind: RunKind, slugs: list[str], names: list[str], intent: dict[str, Any], mode: ApplyMode
 ) -> Run:
     """Return the row of a new run, not written yet."""
-    return Run(
-        task_id=uuid4(), workspace_id=workspace_id, created_by_id=actor.user_id, kind=kind, state=RunState.PENDING,
-        apply_mode=mode, intent=intent, targets=slugs, names=names,
-        progress_total=len(slugs), activity={}, fence=0, resumes=0, progress_done=0, log_bytes=0, log_lines=0, version=1,
-        origin=tracing.origin() or None,
-    )  # fmt: skip
+    return detached(Run, {
+        "task_id": uuid4(), "workspace_id": workspace_id, "created_by_id": actor.user_id, "kind": kind, "state": RunState.PENDING,
+        "apply_mode": mode, "intent": intent, "targets": slugs, "names": names,
+        "progress_total": len(slugs), "activity": {}, "fence": 0, "resumes": 0, "progress_done": 0, "log_bytes": 0, "log_lines": 0, "version": 1,
+        "origin": tracing.origin() or None,
+    })  # fmt: skip
 
 
 def _new_run(

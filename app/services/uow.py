@@ -26,6 +26,7 @@ from app import tracing
 from app.domain.tasks import TaskName
 from app.extensions import db
 from app.models import Outbox
+from app.models.base import detached
 from app.services import outbox
 from app.services.batch import Batch
 
@@ -54,7 +55,7 @@ class UnitOfWork:
         messages, self._to_tell = self._to_tell, []
         entries = [(row_id, kind, payload) for row_id, (kind, payload) in zip(ids, messages, strict=True)]
         for row_id, kind, payload in entries:
-            rows.add(Outbox(id=row_id, kind=kind, payload=payload))
+            rows.add(detached(Outbox, {"id": row_id, "kind": kind, "payload": payload}))
         rows.write(self.session)
         self._told += entries
 

@@ -16,6 +16,7 @@ from app.domain.run_state import RunKind
 from app.domain.server_status import ServerStatus
 from app.errors import NotFound
 from app.models import Cluster, Run, Server, Template, User, Workspace
+from app.models.base import detached
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
 from app.services import settings
 from app.services.actor import Actor
@@ -94,7 +95,7 @@ def person_lock(session: Session, workspace_id: int) -> PersonLock | None:
 def new(workspace_id: int, project_id: int, cluster: Cluster, name: str) -> Workspace:
     """Return a workspace named after its first server; it is not written yet."""
     tail = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
-    return Workspace(id=workspace_id, name=f"{name[:56]}-{tail}", project_id=project_id, cluster_id=cluster.id)
+    return detached(Workspace, {"id": workspace_id, "name": f"{name[:56]}-{tail}", "project_id": project_id, "cluster_id": cluster.id})
 
 
 def fix_flavour(uow: UnitOfWork, workspace_id: int, flavour: str) -> None:

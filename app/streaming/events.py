@@ -6,7 +6,7 @@ An event carries codes and numbers, never markup or prose. Its audience is decid
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +50,8 @@ def client() -> "redis.Redis":
     return _client
 
 
-def append(events: Sequence[Event]) -> bool:
-    """Append to the stream, best effort; False when Redis did not take them."""
+def append(events: Sequence[Event], first: "Callable[[redis.Redis], None] | None" = None) -> bool:
+    """Append to the stream, best effort; False when Redis did not take them. `first` adds commands to the same round trip."""
     global _down_until  # noqa: PLW0603
     if not events:
         return True
@@ -59,6 +59,8 @@ def append(events: Sequence[Event]) -> bool:
         return False
     try:
         pipe = client().pipeline(transaction=False)
+        if first is not None:
+            first(pipe)
         for event in events:
             pipe.xadd(STREAM, event.fields(), maxlen=KEEP, approximate=True)  # type: ignore[arg-type]  # stubs are invariant
         pipe.execute()

@@ -33,7 +33,7 @@ from app.config import get_settings
 from app.domain.permissions import Role
 from app.extensions import db
 from app.models import Base, User
-from app.services import sessions, tokens
+from app.services import server_stock, sessions, tokens
 from app.services.actor import Actor
 from app.services.uow import unit_of_work
 from app.streaming import events
@@ -133,6 +133,7 @@ def _clean(app: Flask, store: "redis.Redis") -> Iterator[None]:
         events.after_fork()
         sessions._memory.storage.reset()  # noqa: SLF001 - state of the process, not of the database
         tokens._last_noted.clear()  # noqa: SLF001
+        server_stock._starts.clear()  # noqa: SLF001
         yield
         db.session.remove()
 

@@ -63,7 +63,7 @@ def test_a_failed_computation_is_not_kept_and_leaves_no_lock(cache: RedisClient,
 
 def test_what_was_forgotten_while_it_was_computed_is_not_kept(cache: RedisClient, store: "redis.Redis") -> None:
     def compute() -> int:
-        cache.forget("old")  # something changed that was read already
+        cache.forget(store, ["old"])  # something changed that was read already
         return 1
 
     assert cache.get_or_compute("old", 30, compute).value == 1
