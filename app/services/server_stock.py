@@ -121,7 +121,8 @@ with alone as materialized (
               and (select r.id from reservation r where r.cluster_id = pool.cluster_id and r.kind = 'ip' and r.scope = pool.scope
                    and r.value = host('0.0.0.0'::inet + numbered.n)) is null
               -- Whatever bridge a guest is on: an address given out twice costs more than one left unused.
-              and (select g.id from guest g where g.cluster_id = pool.cluster_id and g.ip_addresses ? host('0.0.0.0'::inet + numbered.n) limit 1) is null
+              -- Counted: for the first of many PostgreSQL would rather read the table than the index.
+              and (select count(*) from guest g where g.cluster_id = pool.cluster_id and g.ip_addresses ? host('0.0.0.0'::inet + numbered.n)) = 0
             offset 0
         ) held
         where not ($1->>'hold')::bool or {_LOCK.format(what="'ip ' || pool.cluster_id || ' ' || pool.scope || ' ' || held.ip")}

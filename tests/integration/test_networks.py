@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from app.models import Cluster, Network, Reservation
 from app.services import inventory, networks, server_stock
@@ -160,3 +160,30 @@ def test_large_numbers_are_written_as_the_reader_writes_them(operator: Client, c
     assert "10,240 free" in page and "10240" not in page
     with operator.application.test_request_context():
         assert operator.application.jinja_env.from_string("{{ ngettext('%(num)d server', '%(num)d servers', 10001) }}").render() == "10,001 servers"
+
+
+def test_an_address_that_became_free_below_waits_until_nothing_is_left_above(lab: Network) -> None:
+    for last in range(10, 13):
+        hold(lab, f"10.30.0.{last}")
+    assert free(lab, 1) == ["10.30.0.13"]
+    with unit_of_work() as uow:
+        uow.session.execute(delete(Reservation).where(Reservation.value == "10.30.0.11"))
+    assert free(lab, 2) == ["10.30.0.13", "10.30.0.14"]
+    assert free(lab, 9) == [*(f"10.30.0.{last}" for last in range(13, 20)), "10.30.0.11"]
+
+
+def test_an_address_that_became_free_below_comes_first_again_after_a_while(lab: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_stock, "REMEMBERED_S", -1.0)
+    hold(lab, "10.30.0.10")
+    assert free(lab, 1) == ["10.30.0.11"]
+    with unit_of_work() as uow:
+        uow.session.execute(delete(Reservation).where(Reservation.value == "10.30.0.10"))
+    assert free(lab, 1) == ["10.30.0.10"]
+
+
+def test_how_many_were_free_is_counted_only_where_they_were_too_few(lab: Network) -> None:
+    hold(lab, "10.30.0.10")
+    with unit_of_work() as uow:
+        stock = server_stock.read(uow.session, server_stock.Asked(None, None, [], [(lab.name, 12), ("servers", 2)]))
+    assert (stock.networks[lab.name].seen, len(stock.networks[lab.name].free)) == (9, 9)
+    assert (stock.networks["servers"].seen, len(stock.networks["servers"].free)) == (2, 2)
