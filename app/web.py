@@ -6,9 +6,11 @@ import secrets
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import structlog
+from babel import Locale
 from flask import Flask, Response, g, has_request_context, request
 from flask_babel import get_locale
 from whitenoise import WhiteNoise
@@ -39,8 +41,16 @@ _HASHED = re.compile(r"[.-][0-9A-Za-z_-]{8,}\.[a-z0-9.]+$")
 SLOW_S = 1.0
 
 
-def locale() -> str:
+# Parsed once: Babel looks for a language's file each time.
+_parsed = cache(Locale.parse)
+
+
+def locale() -> Locale:
     """Return the language of this answer: the user's setting, the choice of this browser, what it accepts, English."""
+    return _parsed(_language())
+
+
+def _language() -> str:
     if not has_request_context():
         return "en"
     user = g.get("_login_user")

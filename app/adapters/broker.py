@@ -127,7 +127,7 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin
                 args=args,
                 task_id=str(task_id) if task_id else None,
                 queue=ROUTES[name].value,
-                **({"confirm_timeout": CONFIRM_TIMEOUT_S} if _rabbitmq() else {}),
+                **_of_broker(),
                 producer=producer,
                 retry=False,
                 ignore_result=True,
@@ -137,6 +137,11 @@ def ring(name: TaskName, args: list[object], task_id: UUID | None = None, origin
         _down_until = time.monotonic() + BREAK_S
         _drop_connection()
         raise BrokerDown(f"ringing {name.value}") from exc
+
+
+def _of_broker() -> dict[str, Any]:
+    """RabbitMQ is waited for, and loses what comes for a queue that nobody has declared; Redis has no such thing."""
+    return {"confirm_timeout": CONFIRM_TIMEOUT_S} if _rabbitmq() else {"declare": []}
 
 
 def _drop_connection() -> None:

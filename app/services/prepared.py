@@ -12,7 +12,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.schemas.plain import plain
@@ -34,11 +36,26 @@ class Prepared:
         return json.loads(self.all(session, document)[0])
 
     def rows(self, conn: Connection, document: object, before: str = "") -> Sequence[Any]:
-        """Run it and return whole rows."""
+        """Run it and return whole rows. Raises DBAPIError, as SQLAlchemy itself does."""
         known = conn.connection.info.setdefault("prepared", set())
         if self.name not in known:
             conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
             known.add(self.name)
         text = json.dumps(document, default=plain, separators=(",", ":"), ensure_ascii=False)
-        found = conn.exec_driver_sql(f"{before}execute {self.name} (%s)", (text,))
-        return found.all() if found.returns_rows else []
+        return _fetched(conn, f"{before}execute {self.name} (%s)", (text,))
+
+
+def _fetched(conn: Connection, sql: str, given: tuple[str, ...]) -> Sequence[Any]:
+    """Ask psycopg2 directly: SQLAlchemy would describe a result of one column for longer than it takes to fetch it."""
+    cursor = conn.connection.cursor()
+    try:
+        for listener in conn.dispatch.before_cursor_execute:
+            listener(conn, cursor, sql, given, None, False)
+        cursor.execute(sql, given)
+        return cursor.fetchall() if cursor.description else []
+    except psycopg2.Error as exc:
+        if conn.dialect.is_disconnect(exc, conn.connection.driver_connection, cursor):
+            conn.invalidate(exc)
+        raise DBAPIError.instance(sql, given, exc, psycopg2.Error, dialect=conn.dialect) from exc
+    finally:
+        cursor.close()

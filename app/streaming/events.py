@@ -58,7 +58,8 @@ def append(events: Sequence[Event], first: "Callable[[redis.Redis], None] | None
     if time.monotonic() < _down_until:
         return False
     try:
-        pipe = client().pipeline(transaction=False)
+        # As one: a reader who waits is woken once, not for each of them.
+        pipe = client().pipeline(transaction=True)
         if first is not None:
             first(pipe)
         for event in events:
