@@ -57,5 +57,9 @@ def _fetched(conn: Connection, sql: str, given: tuple[str, ...]) -> Sequence[Any
         if conn.dialect.is_disconnect(exc, conn.connection.driver_connection, cursor):
             conn.invalidate(exc)
         raise DBAPIError.instance(sql, given, exc, psycopg2.Error, dialect=conn.dialect) from exc
+    except BaseException as exc:
+        if not isinstance(exc, Exception):  # stopped in the middle: an answer is still to come
+            conn.invalidate(exc)
+        raise
     finally:
         cursor.close()

@@ -22,7 +22,7 @@ RUNS: dict[str, Callable[[Ground], None]] = {
     "one": runs.one, "one-instant": runs.one_instant, "one-agent": runs.one_agent, "ten": runs.ten, "batch": runs.batch, "checks": runs.checks,
     "approval": approval.approval, "log": log_lines.log_lines,
 }  # fmt: skip
-ALONE: dict[str, Callable[[Path, Report, int], None]] = {"posts": posts.posts, "streams": streams.streams, "rest": rest.rest, "recovery": recovery.recovery, "sweeper": sweeper.sweeper, "pages": pages.pages, "rows": rows.rows, "log-page": log_page.log_page, "migration": migration.migration, "workers": workers.workers}
+ALONE: dict[str, Callable[[Path, Report, int], None]] = {"posts": posts.posts, "posts-many": posts.posts_many, "streams": streams.streams, "rest": rest.rest, "recovery": recovery.recovery, "sweeper": sweeper.sweeper, "pages": pages.pages, "rows": rows.rows, "log-page": log_page.log_page, "migration": migration.migration, "workers": workers.workers}
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

@@ -16,6 +16,7 @@ from threading import Barrier
 
 import redis
 
+from tests.bench.crowded import fill
 from tests.bench.floor import QUEUE as FLOOR_QUEUE
 from tests.bench.floor import floor, instance
 from tests.bench.product import Product, connection, product
@@ -23,6 +24,21 @@ from tests.bench.report import Report
 from tests.bench.stats import percentile
 
 REQUESTS, WARM_UP = 300, 3
+FEW_REQUESTS, MANY = 100, 5_000
+# Nobody polls meanwhile: the simulated cluster has none of these guests.
+_TAKE = """
+update cluster set vmid_high = 99999;
+update server s set vmid = c.vmid_low + s.vmid - 100000 from cluster c where c.id = s.cluster_id and s.vmid > 100000;
+insert into reservation (cluster_id, kind, scope, value, server_id)
+select cluster_id, 'vmid', '', vmid::text, id from server where marker = 'tpm'
+union all select cluster_id, 'ip', 'vmbr1/77', host('10.77.1.0'::inet + row_number() over (order by id) - 1), id from server where marker = 'tpm'
+on conflict do nothing;
+insert into guest (cluster_id, vmid, name, node_name, kind, status, template, cores, memory_mib, disk_gib, tags, ip_addresses, uptime_s)
+select s.cluster_id, s.vmid, s.name, s.node_name, 'qemu', 'running', false, s.cores, s.memory_mib, 20, '', jsonb_build_array(r.value), 3600
+from server s join reservation r on r.server_id = s.id and r.kind = 'ip' where s.marker = 'tpm'
+on conflict do nothing;
+analyze reservation; analyze guest; analyze server;
+"""
 CLIENTS = (1, 16)
 # The smallest server that a template allows: the simulated nodes hold a block of them.
 BODY = {"template": "debian-12", "memory_mib": 512, "apply": "confirm"}
@@ -35,7 +51,7 @@ def posts(place: Path, report: Report, rounds: int) -> None:
     ours: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     bare: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     threaded: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
-    with product(place) as one, floor(one.stack, place) as base, floor(one.stack, place, threads=True) as usual, _worker_stopped(one):
+    with product(place) as one, floor(one.stack, place) as base, floor(one.stack, place, threads=True) as usual, _stopped(one, "worker"):
         server, row = _bodies(one)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
@@ -53,6 +69,25 @@ def posts(place: Path, report: Report, rounds: int) -> None:
     for clients in CLIENTS:
         mine, theirs = ([percentile(block, 0.5) for block in side[clients]] for side in (ours, bare))
         report.ratio(f"posts: the same, p50, {clients} clients", mine, theirs, "ms")
+
+
+def posts_many(place: Path, report: Report, rounds: int) -> None:
+    """The same with one client, with no servers and with thousands whose VMIDs and addresses are the lowest of their ranges."""
+    report.heading("posts-many", f"POST → 202, {FEW_REQUESTS} requests a round, with no servers and with {MANY:,}")
+    with product(place) as one, _stopped(one, "worker", "worker_actions"):
+        server, _ = _bodies(one)
+        sides: list[list[list[float]]] = []
+        for count in (0, MANY):
+            if count:
+                fill(one.stack, 1, count)
+                one.stack.sql_write(_TAKE)
+            sides.append([])
+            for number in range(1, rounds + 1):
+                sides[-1].append(_block(one.api.base, "/api/servers/async", one.api.token, 1, server, FEW_REQUESTS))
+                _cancel_all(one)
+                report.round("posts-many", number, f"{count} servers", _said(sides[-1][-1]))
+    none, many = ([percentile(block, 0.5) for block in side] for side in sides)
+    report.ratio(f"posts-many: POST → 202 with {MANY:,} servers, p50, ÷ with none", many, none, "ms")
 
 
 def _said(values: list[float]) -> str:
@@ -74,22 +109,24 @@ def _bodies(one: Product) -> tuple[Body, Body]:
 
 
 @contextmanager
-def _worker_stopped(one: Product) -> Iterator[None]:
-    worker = int(one.info["pids"]["worker"])
-    os.kill(worker, signal.SIGSTOP)
+def _stopped(one: Product, *parts: str) -> Iterator[None]:
+    pids = [int(one.info["pids"][part]) for part in parts]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         # The bells of cancelled runs need no answer.
         redis.Redis.from_url(instance(one.stack)["redis_url"]).delete("terraform")
-        os.kill(worker, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
-def _block(base: str, path: str, token: str, clients: int, body: Body) -> list[float]:
+def _block(base: str, path: str, token: str, clients: int, body: Body, requests: int = REQUESTS) -> list[float]:
     """Send the requests from so many clients at once; returns ms each."""
     ready = Barrier(clients)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    bodies = iter([json.dumps(body()) for _ in range(REQUESTS + clients * (WARM_UP + 1))])
+    bodies = iter([json.dumps(body()) for _ in range(requests + clients * (WARM_UP + 1))])
 
     def client(count: int) -> list[float]:
         took: list[float] = []
@@ -108,7 +145,7 @@ def _block(base: str, path: str, token: str, clients: int, body: Body) -> list[f
                     raise RuntimeError(f"POST {path}: {answer.status} {text[:300]!r}")
         return took
 
-    shares = [REQUESTS // clients + (i < REQUESTS % clients) for i in range(clients)]
+    shares = [requests // clients + (i < requests % clients) for i in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         return [value for values in pool.map(client, shares) for value in values]
 
