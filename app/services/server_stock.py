@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.domain.placement import NodeRoom
 from app.models import Cluster, Network, Preset, Template
 from app.models.base import detached
-from app.services import placement
+from app.services import networks, placement
 from app.services.prepared import Prepared
 
 # Of a crowd each begins at random among so many of the lowest.
@@ -187,24 +187,6 @@ select json_build_object(
 )::text
 """)  # noqa: S608 - put together from constants
 # Asked only when a walk did not find enough: do others hold the rest at this moment, or is nothing left?
-_FREE_ADDRESSES = Prepared("""
-with pool as (
-    select n.cluster_id, n.bridge, n.vlan, n.cidr, n.range_low::inet as low, n.range_high::inet - n.range_low::inet as size
-    from network n where n.id = ($1->>'network')::bigint
-), taken as materialized (
-    select r.value as ip from pool, reservation r
-    where r.cluster_id = pool.cluster_id and r.kind = 'ip' and r.scope = pool.bridge || '/' || coalesce(pool.vlan, 0)
-    union all select jsonb_array_elements_text(g.ip_addresses) from pool, guest g where g.cluster_id = pool.cluster_id and g.ip_addresses <> '[]'
-    union all select o.gateway from pool, network o
-    where o.cluster_id = pool.cluster_id and o.bridge = pool.bridge and coalesce(o.vlan, 0) = coalesce(pool.vlan, 0)
-    union all select host(network(pool.cidr::inet)) from pool
-    union all select host(broadcast(pool.cidr::inet)) from pool
-)
-select count(*) from (
-    select 1 from pool, generate_series(0, least(pool.size, (select count(*) from taken) + ($1->>'need')::int)) n
-    where not exists (select 1 from taken where taken.ip = host(pool.low + n)) limit ($1->>'need')::int
-) free
-""")
 _FREE_VMIDS = Prepared("""
 with home as (
     select id, vmid_low as low, vmid_high as high from cluster where id = ($1->>'cluster')::bigint
@@ -247,7 +229,7 @@ def _pools(session: Session, asked: Asked, found: Sequence[dict[str, Any]]) -> d
     needs, pools = dict(asked.networks), {}
     for one in found:
         network, free, need = detached(Network, one["network"]), one["free"] or [], needs[one["asked"]]
-        seen = _FREE_ADDRESSES.all(session, {"network": network.id, "need": need})[0] if len(free) < need else need
+        seen = len(networks.free(session, network, need)) if len(free) < need else need
         pools[one["asked"]] = Pool(network, free, seen)
     return pools
 
