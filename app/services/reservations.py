@@ -2,10 +2,11 @@
 
 import itertools
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from sqlalchemy import Integer, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.models import Cluster, Guest, Reservation, Server
@@ -45,6 +46,13 @@ def give_back_addresses(uow: UnitOfWork, server: Server, addresses: Iterable[tup
         uow.session.execute(delete(Reservation).where(*mine) if at_once else update(Reservation).where(*mine).values(quarantined_until=until))
 
 
+def free_vmids(session: Session, cluster: Cluster, avoid: Collection[int]) -> Iterator[int]:
+    """Return the VMIDs of the cluster's range that nobody has now, the lowest first."""
+    held = select(cast(Reservation.value, Integer)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")
+    known = set(session.scalars(held)) | set(session.scalars(select(Guest.vmid).where(Guest.cluster_id == cluster.id))) | set(avoid)
+    return (vmid for vmid in range(cluster.vmid_low, cluster.vmid_high + 1) if vmid not in known)
+
+
 def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int:
     """Reserve another VMID for a server whose own is somebody else's; the old one stays away from everybody for a day.
 
@@ -57,9 +65,7 @@ def another_vmid(uow: UnitOfWork, server: Server, avoid: Collection[int]) -> int
         .where(Reservation.server_id == server.id, Reservation.kind == "vmid")
         .values(server_id=None, quarantined_until=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, VMID_QUARANTINE_S))
     )
-    held = select(cast(Reservation.value, Integer)).where(Reservation.cluster_id == cluster.id, Reservation.kind == "vmid")
-    known = set(uow.session.scalars(held)) | set(uow.session.scalars(select(Guest.vmid).where(Guest.cluster_id == cluster.id))) | set(avoid)
-    free = iter(vmid for vmid in range(cluster.vmid_low, cluster.vmid_high + 1) if vmid not in known)
+    free = free_vmids(uow.session, cluster, avoid)
     while some := list(itertools.islice(free, SPREAD)):
         for vmid in random.sample(some, len(some)):
             if _take(uow, server, "vmid", "", str(vmid)):

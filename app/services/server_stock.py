@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Session
 from app.domain.placement import NodeRoom
 from app.models import Cluster, Network, Preset, Template
 from app.models.base import detached
-from app.services import networks, placement
+from app.services import networks, placement, reservations
 from app.services.prepared import Prepared
 
 # Of a crowd each begins at random among so many of the lowest.
@@ -186,20 +187,6 @@ select json_build_object(
     ) end
 )::text
 """)  # noqa: S608 - put together from constants
-# Asked only when a walk did not find enough: do others hold the rest at this moment, or is nothing left?
-_FREE_VMIDS = Prepared("""
-with home as (
-    select id, vmid_low as low, vmid_high as high from cluster where id = ($1->>'cluster')::bigint
-), taken as materialized (
-    select r.value::int as vmid from home, reservation r where r.cluster_id = home.id and r.kind = 'vmid'
-    union all select g.vmid from home, guest g where g.cluster_id = home.id
-    union all select jsonb_array_elements_text($1->'vmids')::int
-)
-select count(*) from (
-    select 1 from home, generate_series(home.low, least(home.high, home.low + (select count(*) from taken)::int + ($1->>'need')::int)) n
-    where not exists (select 1 from taken where taken.vmid = n) limit ($1->>'need')::int
-) free
-""")
 
 
 def read(session: Session, asked: Asked) -> Stock:
@@ -229,6 +216,7 @@ def _pools(session: Session, asked: Asked, found: Sequence[dict[str, Any]]) -> d
     needs, pools = dict(asked.networks), {}
     for one in found:
         network, free, need = detached(Network, one["network"]), one["free"] or [], needs[one["asked"]]
+        # Asked only when the walk did not find enough: do others hold the rest at this moment, or is nothing left?
         seen = len(networks.free(session, network, need)) if len(free) < need else need
         pools[one["asked"]] = Pool(network, free, seen)
     return pools
@@ -237,7 +225,8 @@ def _pools(session: Session, asked: Asked, found: Sequence[dict[str, Any]]) -> d
 def _held(session: Session, asked: Asked, found: dict[str, Any]) -> Held:
     held, need = found["held"], len(asked.names)
     if len(held["vmids"]) < need:
-        return Held(**held, seen=_FREE_VMIDS.all(session, {"cluster": found["cluster"]["id"], "vmids": asked.vmids, "need": need})[0])
+        free = reservations.free_vmids(session, detached(Cluster, found["cluster"]), asked.vmids)
+        return Held(**held, seen=len(list(islice(free, need))))
     return Held(**held, seen=need)
 
 
