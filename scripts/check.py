@@ -69,7 +69,7 @@ def test(arguments: Sequence[str]) -> tuple[int, int, int]:
 def _pytest(name: str, arguments: Sequence[str], output: IO[bytes] | None = None) -> "tuple[subprocess.Popen[bytes], Path]":
     report = REPORTS / f"pytest-{name}.xml"
     report.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments]
+    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", "--durations=15", *arguments]
     return subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None), report
 
 

@@ -16,7 +16,7 @@ from tests.containers.conftest import Stores
 from tests.containers.tools import ROOT
 from tests.stack import alive, eventually, free_port
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 PROGRAMS = ("web", "worker", "beat", "flower")
 
 

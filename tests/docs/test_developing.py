@@ -13,8 +13,6 @@ from tests.docs.examples import blocks
 from tests.stack import Api, Stack, eventually
 
 DOCUMENT = "docs/developing.md"
-# The first test waits for the copy, whose pages are counted, and for an instance of it.
-pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import pytest
 from tests.docs.examples import blocks
 from tests.stack import Api, Stack, alive, children, eventually
 
-# The first test waits for the copy, whose pages are counted, and for an instance of it.
-pytestmark = pytest.mark.timeout(420)
+
 COMMANDS = [block for block in blocks("docs/developing.md") if block.kind.startswith("sh") and block.kind != "sh written"]
 
 

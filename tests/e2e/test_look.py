@@ -221,6 +221,28 @@ def test_the_focus_stays_on_its_row_when_the_list_is_fetched_again(page: Page, a
     expect(button).to_be_focused()
 
 
+def test_no_key_is_lost_while_a_table_takes_the_place_of_another(page: Page, a_server: tuple[str, int]) -> None:
+    live(page, "/servers")
+    page.get_by_role("button", name=f"Actions for {a_server[0]}").focus()
+    # The page looks at its table first, this right after it, both before the next key.
+    page.evaluate("""() => { window.focused = new Promise(told => new MutationObserver(
+        () => told(document.activeElement.getAttribute('aria-label'))).observe(document.querySelector('#tbl').parentNode, { childList: true })) }""")
+    page.evaluate("document.querySelector('#filters').requestSubmit()")
+    assert page.evaluate("window.focused") == f"Actions for {a_server[0]}"
+
+
+def test_leaving_the_search_does_not_ask_again_for_what_was_found(page: Page, a_server: tuple[str, int]) -> None:
+    live(page, "/servers")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#q").press_sequentially(a_server[0])
+    page.wait_for_url(f"**q={a_server[0]}*")
+    before = len(asked)
+    page.locator("#q").press("Tab")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert asked[before:] == []
+
+
 def test_the_log_is_inert_text_with_links_to_lines_and_search(page: Page, a_server: tuple[str, int]) -> None:
     live(page, f"/runs/{a_server[1]}#L2")
     expect(page.locator(".l.on a")).to_have_text("2")

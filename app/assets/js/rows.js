@@ -70,17 +70,20 @@ const refetch = throttle(async () => {
 }, 1000);
 on('stale', refetch);
 
-// A table on its way replaces what was focused meanwhile: the new one gets it back. What is selected: pick.js.
+// A table on its way replaces what was focused meanwhile: the new one gets it back, before the next key comes (`after:swap`
+// is some frames later). What is selected: pick.js.
 const focusable = row => $$('a,button,input', row);
+let focused = null;
 document.addEventListener('htmx:before:swap', () => {
   const row = document.activeElement?.closest('#tbl [data-id]');
-  const at = row ? focusable(row).indexOf(document.activeElement) : -1;
-  if (!row) return;
-  document.addEventListener('htmx:after:swap', () => {
-    const fresh = row && $(`#tbl [data-id="${row.dataset.id}"]`);
-    if (fresh && !$('#tbl').contains(document.activeElement)) focusable(fresh)[at]?.focus({ preventScroll: true });
-  }, { once: true });
+  focused = row && { id: row.dataset.id, at: focusable(row).indexOf(document.activeElement) };
 });
+new MutationObserver(() => {
+  const fresh = focused && document.activeElement === document.body && $(`#tbl [data-id="${focused.id}"]`);
+  if (fresh) focusable(fresh)[focused.at]?.focus({ preventScroll: true });
+}).observe($('#tbl').parentNode, { childList: true });
+// What was typed has been asked for already when the field is left.
+$('#q')?.addEventListener('change', e => e.stopPropagation());
 
 const elsewhere = new Map(); // servers not on this page → the status last heard
 const changed = new Map();
