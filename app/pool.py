@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from app.config import Settings
+from app.connection import Connection as Joined
 
 STATEMENT_TIMEOUT_MS = 15_000
 # A process that is stopped in the middle of a transaction keeps its locks: after this long PostgreSQL takes them away.
@@ -20,14 +21,17 @@ IDLE_IN_TRANSACTION_MS = 10_000
 def engine_options(settings: Settings, application: str = "tpm") -> dict[str, Any]:
     """Return SQLAlchemy's engine options."""
     return {
-        "pool_size": 10,
-        "max_overflow": 20,
+        "pool_size": 20,
+        "max_overflow": 10,
         "pool_timeout": 10,
         "pool_use_lifo": True,
         # No ping: `_refuse_dead` finds out without a round trip (measured 0.2 ms a request saved).
         "pool_pre_ping": False,
+        # Nobody uses the type, whose number SQLAlchemy would look up on every new connection.
+        "use_native_hstore": False,
         "connect_args": {
             "connect_timeout": 3,
+            "connection_factory": Joined,
             "application_name": f"{application}:{settings.port}",
             # Prepared statements are planned once (services/prepared.py); none runs so long that compiling it would pay.
             "options": (
@@ -67,18 +71,14 @@ def _refuse_dead(connection: Any, record: Any, _proxy: Any) -> None:
 
 @contextmanager
 def alone(engine: Engine) -> Iterator[Connection]:
-    """A connection for one statement that is its own transaction.
-
-    psycopg2's own switch and not SQLAlchemy's option, which says so to the server when the connection goes back.
-    """
+    """A connection for one statement that is its own transaction."""
     with engine.connect() as conn:
-        raw = conn.connection.driver_connection
-        raw.autocommit = True  # type: ignore[union-attr]  # psycopg2's
+        raw: Any = conn.connection.driver_connection
+        raw.transactional = False
         try:
             yield conn
         finally:
-            if not raw.closed:  # type: ignore[union-attr]
-                raw.autocommit = False  # type: ignore[union-attr]
+            raw.transactional = True
 
 
 def watch(engine: Engine) -> None:

@@ -105,6 +105,9 @@ def user_or_none() -> User | None:
     """Return who is signed in. Raises TokenInvalid, SessionStoreUnavailable."""
     if browser_session().is_down:
         raise SessionStoreUnavailable
+    if "_login_user" not in g and has_bearer(request):
+        # What Flask-Login would find in the end, having looked for a session first.
+        g._login_user = _load_bearer(request)  # noqa: SLF001 - Flask-Login's name
     return current_user._get_current_object() if current_user.is_authenticated else None  # noqa: SLF001 - werkzeug's name
 
 

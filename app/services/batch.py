@@ -22,7 +22,7 @@ SAVEPOINT = "batch"
 
 
 class Taken(Exception):
-    """Somebody wrote a row with the same unique values; nothing of the batch is there, the transaction goes on."""
+    """Somebody wrote a row with the same unique values; nothing of the batch is there."""
 
 
 class Batch:
@@ -35,16 +35,24 @@ class Batch:
         """Add a row that no session knows."""
         self._rows.setdefault(type(row), []).append(_values(row))
 
-    def write(self, session: Session) -> None:
-        """Write all of them. Raises Taken."""
+    def write(self, session: Session, *, commit: bool = False) -> None:
+        """Write all of them. Raises Taken.
+
+        With `commit` that ends the transaction, in the same round trip: then Taken has undone all of it.
+        """
         tables = tuple((model.__tablename__, tuple(rows[0])) for model, rows in self._rows.items())
         document = {model.__tablename__: rows for model, rows in self._rows.items()}
+        # A savepoint is a transaction within: with many requests at once it takes its own locks on the same parents.
+        around = ("", "; commit") if commit else (f"savepoint {SAVEPOINT}; ", "")
         try:
-            _statement(tables).all(session, document, f"savepoint {SAVEPOINT}; ")
+            _statement(tables).rows(session.connection(), document, *around)
         except IntegrityError as exc:
             if not isinstance(exc.orig, UniqueViolation):
                 raise
-            session.connection().exec_driver_sql(f"rollback to savepoint {SAVEPOINT}")
+            if commit:
+                session.rollback()
+            else:
+                session.connection().exec_driver_sql(f"rollback to savepoint {SAVEPOINT}")
             raise Taken from exc
 
 

@@ -78,6 +78,8 @@ def once(
     """Return the answer of the key's first use, or do the work and store its answer."""
     if (stored := begin(uow, actor, route, key, body_hash)) is not None:
         return stored
+    # Without a key nothing is left to be written afterwards.
+    uow.batch_ends = not key
     made = work()
     finish(uow, actor, route, key, made.answer, made.location)
     return made

@@ -27,22 +27,25 @@ class Prepared:
         self.sql = sql
         self.name = "p_" + hashlib.sha256(sql.encode()).hexdigest()[:24]
 
-    def all(self, session: Session, document: object, before: str = "") -> list[Any]:
-        """Run it and return the one column; `before` is SQL sent in the same round trip."""
-        return [row[0] for row in self.rows(session.connection(), document, before)]
+    def all(self, session: Session, document: object) -> list[Any]:
+        """Run it and return the one column."""
+        return [row[0] for row in self.rows(session.connection(), document)]
 
     def one(self, session: Session, document: object) -> Any:
         """Run it and return the JSON document of its one row."""
         return json.loads(self.all(session, document)[0])
 
-    def rows(self, conn: Connection, document: object, before: str = "") -> Sequence[Any]:
-        """Run it and return whole rows. Raises DBAPIError, as SQLAlchemy itself does."""
+    def rows(self, conn: Connection, document: object, before: str = "", after: str = "") -> Sequence[Any]:
+        """Run it and return whole rows, none when SQL comes after it; before and after it in the same round trip.
+
+        Raises DBAPIError, as SQLAlchemy itself does.
+        """
         known = conn.connection.info.setdefault("prepared", set())
         if self.name not in known:
             conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
             known.add(self.name)
         text = json.dumps(document, default=plain, separators=(",", ":"), ensure_ascii=False)
-        return _fetched(conn, f"{before}execute {self.name} (%s)", (text,))
+        return _fetched(conn, f"{before}execute {self.name} (%s){after}", (text,))
 
 
 def _fetched(conn: Connection, sql: str, given: tuple[str, ...]) -> Sequence[Any]:

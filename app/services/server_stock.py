@@ -26,7 +26,7 @@ from app.services import networks, placement, reservations
 from app.services.prepared import Prepared
 
 # Of a crowd each begins at random among so many of the lowest.
-SPREAD = 64
+SPREAD = 256
 # How long a number that became free below may wait until it is seen.
 REMEMBERED_S = 30.0
 _starts: dict[str, tuple[int, float]] = {}  # "ip <network>" or "vmid <cluster>": the first free number, and until when
@@ -130,7 +130,7 @@ with alone as materialized (
         limit pool.need
     ) as free
     from (
-        select pool.*, case when (select yes from alone) then known else least(known + floor(random() * {SPREAD})::bigint, high) end as start
+        select pool.*, case when (select yes from alone) then known else known + floor(random() * least({SPREAD}, high - known + 1))::bigint end as start
         from (
             select pool.*, least(greatest(low, ($1->'starts'->>('ip ' || pool.id))::bigint), high) as known
             from pool where pool.need > 0
@@ -151,7 +151,7 @@ with alone as materialized (
         limit ($1->>'count')::int
     ) as vmids
     from (
-        select home.*, case when (select yes from alone) then known else least(known + floor(random() * {SPREAD})::int, vmid_high) end as start
+        select home.*, case when (select yes from alone) then known else known + floor(random() * least({SPREAD}, vmid_high - known + 1))::int end as start
         from (select home.*, least(greatest(vmid_low, ($1->'starts'->>('vmid ' || home.id))::int), vmid_high) as known from home) home
     ) home
     where ($1->>'hold')::bool

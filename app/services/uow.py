@@ -39,6 +39,8 @@ class UnitOfWork:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        # Whether a batch is the last thing that this transaction does.
+        self.batch_ends = False
         self._to_tell: list[outbox.Message] = []
         self._told: list[outbox.Entry] = []
 
@@ -56,7 +58,7 @@ class UnitOfWork:
         entries = [(row_id, kind, payload) for row_id, (kind, payload) in zip(ids, messages, strict=True)]
         for row_id, kind, payload in entries:
             rows.add(detached(Outbox, {"id": row_id, "kind": kind, "payload": payload}))
-        rows.write(self.session)
+        rows.write(self.session, commit=self.batch_ends)
         self._told += entries
 
     def commit(self) -> list[outbox.Entry]:

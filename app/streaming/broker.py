@@ -30,6 +30,8 @@ QUEUE = 512
 REPLAY = 2_000
 # Ids are times: after a flush on a machine whose clock was set back nothing wakes the reader, and it looks by itself.
 BLOCK_MS = 4_000
+# How often the reader looks whether what it read from is still there.
+CHECK_S = 1.0
 HEARTBEAT_S = 15
 RETRY_S = 0.5
 TYPES = frozenset({"notification", "server", "run", "log", "action", "cluster", "workspace", "statistics", "schedule", "safe_change"})
@@ -131,6 +133,8 @@ class Broker:
         self._reader: threading.Thread | None = None
         self._joined = 0
         self._last = "0-0"
+        self._unproven = ""  # the first entry read from since the stream was last known to be unbroken
+        self._proven_at = time.monotonic()
 
     @property
     def client_count(self) -> int:
@@ -205,13 +209,16 @@ class Broker:
     def _read(self) -> None:
         while True:
             try:
-                before = self._last
-                answer: Any = self._blocking.xread({STREAM: before}, count=500, block=BLOCK_MS)
+                block_ms = int(CHECK_S * 1000) if self._unproven else BLOCK_MS
+                self._unproven = self._unproven or self._last
+                answer: Any = self._blocking.xread({STREAM: self._last}, count=500, block=block_ms)
                 for _, entries in answer or ():
                     for id_, fields in entries:
                         self._last = id_
                         self._fan_out(id_, fields)
-                self._check_unbroken(before)
+                if not answer or time.monotonic() - self._proven_at >= CHECK_S:
+                    self._check_unbroken(self._unproven)
+                    self._unproven, self._proven_at = "", time.monotonic()
             except redis.RedisError as exc:
                 log.warning("event_stream_unreadable", reason=type(exc).__name__)
                 time.sleep(RETRY_S)
