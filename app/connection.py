@@ -11,26 +11,19 @@ from psycopg2 import extensions
 
 
 class Cursor(extensions.cursor):
-    """Begins the transaction of its connection where there is none."""
+    """Begins the transaction of its connection where there is none; by the two methods that SQLAlchemy calls."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         super().execute(f"begin; {query}" if self._must_begin() else query, vars)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
-        self._begin()
+        if self._must_begin():
+            super().execute("begin")
         super().executemany(query, vars_list)
-
-    def copy_expert(self, *args: Any, **kwargs: Any) -> None:
-        self._begin()
-        super().copy_expert(*args, **kwargs)
 
     def _must_begin(self) -> bool:
         connection: Any = self.connection
         return bool(connection.transactional) and connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE
-
-    def _begin(self) -> None:
-        if self._must_begin():
-            super().execute("begin")
 
 
 class Connection(extensions.connection):
@@ -52,4 +45,4 @@ class Connection(extensions.connection):
         if self.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE:
             return
         with self.cursor() as cursor:
-            extensions.cursor.execute(cursor, word)
+            cursor.execute(word)

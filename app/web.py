@@ -57,8 +57,6 @@ def _language() -> str:
     chosen = getattr(user, "language", None) or request.cookies.get(LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return str(chosen)
-    if "Accept-Language" not in request.headers:
-        return "en"
     return request.accept_languages.best_match(LANGUAGES) or "en"
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import tests.conftest  # noqa: F401 - the environment that the application's address map is made in
-from scripts.screenshots import FLAGS, chromium
+from scripts.browser import FLAGS
+from scripts.screenshots import chromium
 from tests.bench.crowded import SERVERS, fill
 from tests.e2e.lived import furnish
 from tests.site import pages

@@ -5,8 +5,6 @@
 CHROMIUM names the browser; otherwise one is looked for on PATH.
 """
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +14,10 @@ from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from scripts.browser import FLAGS, chromium_path
 from tests.stack import ROOT, Api, Stack, eventually, running
 
 FOLDER = ROOT / "docs" / "screenshots"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 DESK, PHONE = (1440, 900), (390, 844)
 LARGEST_BYTES = 250_000
 WAIT_MS = 60_000
@@ -49,11 +47,10 @@ class Scene:
 
 def chromium() -> str:
     """Return the browser. Raises SystemExit with the way out."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("CHROMIUM") or next((path for name in names if (path := shutil.which(name))), "")
-    if not found:
+    path = chromium_path()
+    if not path:
         sys.exit("There is no Chromium on PATH: install one (Debian: apt-get install chromium fonts-noto-cjk) or set CHROMIUM.")
-    return found
+    return path
 
 
 # ---------------------------------------------------------------- the instance

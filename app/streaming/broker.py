@@ -133,8 +133,6 @@ class Broker:
         self._reader: threading.Thread | None = None
         self._joined = 0
         self._last = "0-0"
-        self._unproven = ""  # the first entry read from since the stream was last known to be unbroken
-        self._proven_at = time.monotonic()
 
     @property
     def client_count(self) -> int:
@@ -207,18 +205,21 @@ class Broker:
                         client.queue.put(item)
 
     def _read(self) -> None:
+        # The first entry that was read from since the stream was last known to be unbroken; with its beginning nothing is lost.
+        unproven, proven_at = "0-0", time.monotonic()
         while True:
             try:
-                block_ms = int(CHECK_S * 1000) if self._unproven else BLOCK_MS
-                self._unproven = self._unproven or self._last
+                block_ms = int(CHECK_S * 1000)
+                if unproven == "0-0":
+                    unproven, block_ms = self._last, BLOCK_MS
                 answer: Any = self._blocking.xread({STREAM: self._last}, count=500, block=block_ms)
                 for _, entries in answer or ():
                     for id_, fields in entries:
                         self._last = id_
                         self._fan_out(id_, fields)
-                if not answer or time.monotonic() - self._proven_at >= CHECK_S:
-                    self._check_unbroken(self._unproven)
-                    self._unproven, self._proven_at = "", time.monotonic()
+                if not answer or time.monotonic() - proven_at >= CHECK_S:
+                    self._check_unbroken(unproven)
+                    unproven, proven_at = "0-0", time.monotonic()
             except redis.RedisError as exc:
                 log.warning("event_stream_unreadable", reason=type(exc).__name__)
                 time.sleep(RETRY_S)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from scripts.screenshots import FLAGS, chromium
+from scripts.browser import FLAGS
+from scripts.screenshots import chromium
 from tests.bench.product import Product, product
 from tests.stack import Stack
 

@@ -10,7 +10,6 @@ SEED, ROUNDS = 2214, 3
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 def test_nothing_is_lost_and_nothing_is_doubled() -> None:
     report = suite(SEED, ROUNDS, [], None)
     print(report.table(FAULTS))

@@ -10,7 +10,6 @@ import pytest
 from tests.docs.examples import blocks
 from tests.stack import Api, Stack, alive, children, eventually
 
-
 COMMANDS = [block for block in blocks("docs/developing.md") if block.kind.startswith("sh") and block.kind != "sh written"]
 
 

@@ -4,7 +4,6 @@ BASE_URL and ADMIN_PASSWORD point the tests at an instance that runs already; ot
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from scripts.browser import FLAGS, chromium_path
 from tests.e2e.lived import furnish
 from tests.e2e.pages import fresh, sign_in
 from tests.site import pages
 from tests.stack import Api, Stack, running
 
-# The shell is the same engine without a window's own pages: a quarter less processor for the same tests.
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next((found for name in NAMES if (found := shutil.which(name))), "")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+CHROMIUM = chromium_path()
 # What a test provokes on purpose; everything else on the console is a fault.
 EXPECTED = tuple(f"status of {status}" for status in (409, 422, 404, 403, 503, 429)) + ("ERR_INTERNET_DISCONNECTED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
 

@@ -390,7 +390,6 @@ class RunTable(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_no_order_of_messages_deaths_and_people_breaks_the_run_table(store: "redis.Redis") -> None:
     machine = type("RunTableHere", (RunTable,), {"store": store})
     run_state_machine_as_test(
