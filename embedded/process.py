@@ -3,6 +3,7 @@
 Linux only where it matters: elsewhere a killed parent leaves its children, which the next start then stops.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
+# A third of the processor time of a process that is waited for, when both want the same core.
+BEHIND = 5
 
 _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,12 +42,14 @@ def die_with_parent(sig: signal.Signals) -> None:
         _libc.prctl(PR_SET_PDEATHSIG, int(sig))
 
 
-def in_child(sig: signal.Signals, *, as_nobody: bool = False) -> Callable[[], None]:
-    """What a child does before exec: a clean signal mask, nobody's identity if asked, and the tie to its parent."""
+def in_child(sig: signal.Signals, *, as_nobody: bool = False, behind: bool = False) -> Callable[[], None]:
+    """What a child does before exec: a clean signal mask, nobody's identity or a lower priority if asked, and the tie to its parent."""
     parent = os.getpid()
 
     def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if behind:
+            _stand_behind()
         if as_nobody:
             _become_nobody_inside()
         die_with_parent(sig)
@@ -53,6 +58,13 @@ def in_child(sig: signal.Signals, *, as_nobody: bool = False) -> Callable[[], No
             os._exit(1)
 
     return prepare
+
+
+def _stand_behind() -> None:
+    """Let others go first. Linux weighs sessions against each other and their processes only within one, so both are told."""
+    os.nice(BEHIND)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write(str(BEHIND))
 
 
 def _become_nobody_inside() -> None:

@@ -17,11 +17,15 @@ WAITING = 2
 
 @dataclass(frozen=True)
 class Command:
-    """One process to execute: `extra` is added to the environment, so that nothing secret stands in `argv`."""
+    """One process to execute: `extra` is added to the environment, so that nothing secret stands in `argv`.
+
+    Nobody waits for what one that is `behind` does: it ticks every few seconds, and those who wait for an answer go first.
+    """
 
     name: str
     argv: tuple[str, ...]
     extra: dict[str, str] = field(default_factory=dict)
+    behind: bool = False
 
 
 def web(_settings: Settings) -> Command:
@@ -38,7 +42,7 @@ def worker(settings: Settings) -> Command:
 def worker_actions(settings: Settings) -> Command:
     """The worker for short work: never behind a long apply."""
     name = ("-Q", "proxmox,default", "-n", "actions@%h", "--pool", "threads", "-c", str(settings.action_threads))
-    return Command("worker_actions", (*CELERY_PART, "worker", *name))
+    return Command("worker_actions", (*CELERY_PART, "worker", *name), behind=True)
 
 
 def worker_all(settings: Settings, queues: str | None, concurrency: int | None = None, *, clock: bool = False) -> Command:
@@ -54,7 +58,7 @@ def worker_all(settings: Settings, queues: str | None, concurrency: int | None =
 
 def beat(settings: Settings) -> Command:
     """The clock: it only rings."""
-    return Command("beat", (*CELERY_PART, "beat", "-s", str(schedule(settings))))
+    return Command("beat", (*CELERY_PART, "beat", "-s", str(schedule(settings))), behind=True)
 
 
 def schedule(settings: Settings) -> Path:
@@ -66,7 +70,7 @@ def flower(settings: Settings) -> Command:
     """Flower, always behind a password."""
     place = (f"--address={settings.flower_bind}", f"--port={settings.flower_port}", "--conf=/dev/null")
     auth = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
-    return Command("flower", (*CELERY_PART, "flower", "--", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth})
+    return Command("flower", (*CELERY_PART, "flower", "--", *place, "--logging=warning"), {"FLOWER_BASIC_AUTH": auth}, behind=True)
 
 
 def simulator(settings: Settings, port: int, control_port: int | None) -> Command:

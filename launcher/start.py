@@ -161,7 +161,7 @@ class Start:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    preexec_fn=in_child(signal.SIGTERM),
+                    preexec_fn=in_child(signal.SIGTERM, behind=command.behind),
                 )
 
         return self.supervisor.start(Child(command.name, spawn, log, once=command.name == "prepare"))

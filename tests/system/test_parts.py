@@ -88,3 +88,13 @@ def test_flower_alone_wants_the_password(stack: Stack, tmp_path: Path) -> None:
 def test_migrating_again_changes_nothing(stack: Stack) -> None:
     assert stack.cli("migrate") == ""
     assert status(f"{stack.base}/readyz") == 200
+
+
+def test_what_nobody_waits_for_stands_behind_what_somebody_waits_for(stack: Stack) -> None:
+    pids, own = stack.info["pids"], os.getpriority(os.PRIO_PROCESS, 0)
+    priorities = {name: os.getpriority(os.PRIO_PROCESS, pid) - own for name, pid in pids.items() if pid}
+    behind = {"worker_actions", "beat", "flower"}
+    assert {name: value > 0 for name, value in priorities.items()} == {name: name in behind for name in pids if pids[name]}
+    if Path("/proc/self/autogroup").exists():
+        groups = {name: int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1]) for name, pid in pids.items() if pid}
+        assert groups == priorities
