@@ -126,7 +126,7 @@ def test_a_dead_run_that_was_rung_for_just_now_is_not_rung_again(in_state: Calla
 def test_a_queue_as_long_as_the_line_is_not_made_longer(in_state: Callable[[RunState], Run]) -> None:
     run = in_state(RunState.PLAN_QUEUED)
     aged(run, 60)
-    broker.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
+    broker.ring([broker.Bell(TaskName.RUN, [str(run.task_id)], run.task_id)])
     assert not moved(run)
 
 
