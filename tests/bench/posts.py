@@ -1,7 +1,8 @@
 """What a request for a server takes until its 202, beside a bare route that inserts one row and sends one message.
 
 The worker of the runs is stopped meanwhile (SIGSTOP): otherwise Terraform, begun by the first requests, would take both
-cores from the rest and nothing about requests would be measured. After each block its runs are cancelled.
+cores from the rest and nothing about requests would be measured. After each block its runs are cancelled. Nobody reads the
+event stream meanwhile: its reader would be a thread of the clients' own process, on the product's side only.
 """
 
 import json
@@ -52,6 +53,7 @@ def posts(place: Path, report: Report, rounds: int) -> None:
     bare: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     threaded: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     with product(place) as one, floor(one.stack, place) as base, floor(one.stack, place, threads=True) as usual, _stopped(one, "worker"):
+        one.watch.close()
         server, row = _bodies(one)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
@@ -75,6 +77,7 @@ def posts_many(place: Path, report: Report, rounds: int) -> None:
     """The same with one client, with no servers and with thousands whose VMIDs and addresses are the lowest of their ranges."""
     report.heading("posts-many", f"POST → 202, {FEW_REQUESTS} requests a round, with no servers and with {MANY:,}")
     with product(place) as one, _stopped(one, "worker", "worker_actions"):
+        one.watch.close()
         server, _ = _bodies(one)
         sides: list[list[list[float]]] = []
         for count in (0, MANY):

@@ -1,7 +1,9 @@
 """The running product as the bench sees it: its API, its event stream, and the simulated cluster behind it."""
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
 import urllib.request
@@ -47,6 +49,7 @@ class Watch:
         parts = urlsplit(base)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
         self._connection.request("GET", "/api/stream", headers={"Authorization": f"Bearer {token}"})
+        self._socket = self._connection.sock  # an answer without an end takes it from the connection
         self._answer = self._connection.getresponse()
         if self._answer.status != 200:
             raise RuntimeError(f"/api/stream answers {self._answer.status}")
@@ -58,9 +61,13 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The reader may hang in recv: only the socket can wake it.
-        if self._connection.sock is not None:
-            self._connection.sock.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the stream."""
+        # The reader may hang in recv: only a shutdown wakes it and tells the other side.
+        with contextlib.suppress(OSError, AttributeError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def position(self) -> int:
         """Return where the next event will stand."""
