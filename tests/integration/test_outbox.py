@@ -64,12 +64,12 @@ def test_bells_of_several_requests_are_rung_in_their_order_and_each_for_its_own(
     assert kept() == 0
 
 
-def test_bells_of_several_requests_take_one_round_trip(store: "redis.Redis") -> None:
+def test_bells_of_several_requests_do_not_take_a_round_trip_each(store: "redis.Redis") -> None:
     outbox.deliver(left(1))
     before = int(store.info("stats")["total_reads_processed"])
-    broker.ring([broker.Bell(TaskName.RUN, [number]) for number in range(10)])
-    # Theirs, and that of the question itself.
-    assert int(store.info("stats")["total_reads_processed"]) - before == 2
+    broker.ring([broker.Bell(TaskName.RUN, [number]) for number in range(100)])
+    # How often Valkey had something to read: long ones in several pieces, and from whoever else is connected.
+    assert int(store.info("stats")["total_reads_processed"]) - before < 50
 
 
 def test_what_a_full_broker_does_not_take_is_kept_and_sent_when_there_is_room(full: "redis.Redis") -> None:
