@@ -3,7 +3,6 @@
 Linux only where it matters: elsewhere a killed parent leaves its children, which the next start then stops.
 """
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -19,6 +18,8 @@ CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
 # A third of the processor time of a process that is waited for, when both want the same core.
 BEHIND = 5
+# All who are not root may together set a session's weight once in a tenth of a second.
+GROUP_TRIES, GROUP_PAUSE_S = 5, 0.11
 
 _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -63,8 +64,15 @@ def in_child(sig: signal.Signals, *, as_nobody: bool = False, behind: bool = Fal
 def _stand_behind() -> None:
     """Let others go first. Linux weighs sessions against each other and their processes only within one, so both are told."""
     os.nice(BEHIND)
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
-        file.write(str(BEHIND))
+    for _ in range(GROUP_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(BEHIND), encoding="ascii")
+        except BlockingIOError:
+            time.sleep(GROUP_PAUSE_S)
+            continue
+        except OSError:
+            pass  # no such thing here
+        return
 
 
 def _become_nobody_inside() -> None:

@@ -19,7 +19,7 @@ WAITING = 2
 class Command:
     """One process to execute: `extra` is added to the environment, so that nothing secret stands in `argv`.
 
-    Nobody waits for what one that is `behind` does: it ticks every few seconds, and those who wait for an answer go first.
+    One that is `behind` ticks every few seconds, and does what takes Proxmox seconds anyway: whoever waits for an answer goes first.
     """
 
     name: str

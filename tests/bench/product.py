@@ -66,7 +66,7 @@ class Watch:
     def close(self) -> None:
         """End the stream."""
         # The reader may hang in recv: only a shutdown wakes it and tells the other side.
-        with contextlib.suppress(OSError, AttributeError):
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def position(self) -> int:
