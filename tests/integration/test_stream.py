@@ -14,6 +14,7 @@ from app.services.uow import unit_of_work
 from app.streaming import events as stream
 from app.streaming.broker import QUEUE, REPLAY
 from app.streaming.events import STREAM, Event
+from tests.conftest import DATA_DIR
 from tests.integration.conftest import USER_PASSWORD, until
 from tests.integration.sse import Events
 
@@ -114,6 +115,15 @@ def test_whoever_is_too_far_behind_starts_anew(web, make_user, token_of, store):
         assert again.next().type == "reset"
 
 
+def _readers(store) -> int:
+    """How many processes of the web server read the stream: each has one connection that does nothing else."""
+    return sum(one["cmd"] == "xread" for one in store.client_list())
+
+
+def _losses() -> int:
+    return (DATA_DIR / "web.log").read_text().count("event_stream_lost")
+
+
 def _milliseconds(store):
     seconds, micro = store.time()
     return seconds * 1000 + micro // 1000
@@ -126,6 +136,7 @@ def test_a_flushed_redis_tells_every_stream_to_start_anew_and_ends_it(web, make_
         open_.hello()
         _mark(2)
         last = open_.next().id
+        readers, losses = _readers(store), _losses()
         store.flushall()
         # Ids are times in milliseconds: an entry of the same one would pass for the one that is gone.
         until(lambda: _milliseconds(store) > int(last.partition("-")[0]))
@@ -140,6 +151,8 @@ def test_a_flushed_redis_tells_every_stream_to_start_anew_and_ends_it(web, make_
         assert later.type != "reset"
     with Events(web, "/api/stream", token, Last_Event_ID=last) as older:
         assert older.next().type == "reset"
+    # Each process finds out by itself, the others within a second: until then they would tell the next test's clients.
+    until(lambda: _losses() - losses >= readers)
 
 
 def test_strangers_get_204_and_wrong_tokens_401(web):
