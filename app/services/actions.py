@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app import tracing
@@ -17,12 +17,11 @@ from app.domain.permissions import Permission
 from app.domain.server_status import ServerStatus, Severity
 from app.domain.tasks import TaskName
 from app.errors import AppError, Conflict, Forbidden, NotFound, ServerBusy
-from app.extensions import db
 from app.models import Action, Server
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services import audit, bulk_results, notifications, run_settlement, servers
 from app.services.actor import Actor
-from app.services.uow import UnitOfWork, unit_of_work
+from app.services.uow import UnitOfWork
 
 LEASE_DEAD_S = 20
 HANDED_OVER_S = 2
@@ -196,41 +195,22 @@ def tell_end(uow: UnitOfWork, action: Action, server: Server) -> None:
 
 
 # ---- the sweeper's part
-def settle_stale(limit: int = 200) -> int:
-    """Ring again for open actions nobody works on: bell lost, worker dead, or handed over; returns how many."""
-    if not _any_open():
-        return 0
-    with unit_of_work() as uow:
-        stale = uow.session.scalars(
-            select(Action)
-            .where(
-                Action.state.in_(OPEN),
-                or_(
-                    and_(
-                        Action.lease_at.is_(None),
-                        Action.state == ActionState.RUNNING,
-                        _older(Action.bell_at, HANDED_OVER_S),
-                    ),
-                    and_(
-                        or_(Action.lease_at.is_(None), _older(Action.lease_at, LEASE_DEAD_S)),
-                        _older(Action.bell_at, LEASE_DEAD_S),
-                    ),
-                ),
-            )
-            .order_by(Action.bell_at.nulls_first(), Action.id)
-            .limit(limit)
-            .with_for_update(key_share=True, skip_locked=True)
-        ).all()
-        now = uow.session.scalar(select(func.clock_timestamp()))
-        for action in stale:
-            action.bell_at = now
-            uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
-    return len(stale)
+def stale() -> Select[Any]:
+    """Open actions nobody works on: bell lost, worker dead, or handed over."""
+    handed_over = and_(Action.lease_at.is_(None), Action.state == ActionState.RUNNING, _older(Action.bell_at, HANDED_OVER_S))
+    left = and_(or_(Action.lease_at.is_(None), _older(Action.lease_at, LEASE_DEAD_S)), _older(Action.bell_at, LEASE_DEAD_S))
+    return select(Action).where(Action.state.in_(OPEN), or_(handed_over, left))
 
 
-def _any_open() -> bool:
-    with db.engine.connect() as conn:
-        return conn.execute(select(Action.id).where(Action.state.in_(OPEN)).limit(1)).first() is not None
+def settle_stale(uow: UnitOfWork, limit: int = 200) -> int:
+    """Ring again for open actions nobody works on; returns how many."""
+    first = stale().order_by(Action.bell_at.nulls_first(), Action.id).limit(limit)
+    rows = uow.session.scalars(first.with_for_update(key_share=True, skip_locked=True)).all()
+    now = uow.session.scalar(select(func.clock_timestamp()))
+    for action in rows:
+        action.bell_at = now
+        uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
+    return len(rows)
 
 
 def _older(column: Any, seconds: float) -> Any:

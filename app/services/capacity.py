@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import BigInteger, Integer, cast, delete, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -117,9 +118,14 @@ def sample(uow: UnitOfWork, cluster_id: int) -> None:
     session.execute(row.on_conflict_do_update(index_elements=["cluster_id", "hour"], set_=values))
 
 
+def old() -> Any:
+    """A condition: no chart shows this sample any more."""
+    return CapacitySample.hour < func.clock_timestamp() - KEEP
+
+
 def forget_old(uow: UnitOfWork) -> None:
     """Delete samples that no chart shows any more."""
-    uow.session.execute(delete(CapacitySample).where(CapacitySample.hour < func.clock_timestamp() - KEEP))
+    uow.session.execute(delete(CapacitySample).where(old()))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask_babel import force_locale
-from sqlalchemy import delete, func, literal, select
+from sqlalchemy import Select, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
@@ -116,12 +116,21 @@ def _settle(delivery_id: int, attempts: int, error: dict[str, Any] | None = None
 
 
 # ---- the sweeper's part
+def due() -> Select[Any]:
+    """Those that are due and were not rung for, or whose sender died."""
+    return select(Delivery.id).where(Delivery.state == DeliveryState.PENDING, Delivery.next_at < clock.later(-1))
+
+
+def over() -> Any:
+    """A condition: it ended long ago."""
+    return Delivery.finished_at < clock.later(-KEPT_S)
+
+
 def sweep(uow: UnitOfWork) -> None:
-    """Ring for those that are due and were not rung for, or whose sender died; forget what is long over."""
-    due = select(Delivery.id).where(Delivery.state == DeliveryState.PENDING, Delivery.next_at < clock.later(-1)).order_by(Delivery.next_at)
-    for delivery_id in uow.session.scalars(due.limit(100)):
+    """Ring for what is due, and forget what is long over."""
+    for delivery_id in uow.session.scalars(due().order_by(Delivery.next_at).limit(100)):
         uow.ring(TaskName.DELIVERY, [delivery_id])
-    uow.session.execute(delete(Delivery).where(Delivery.finished_at < clock.later(-KEPT_S)))
+    uow.session.execute(delete(Delivery).where(over()))
 
 
 # ---- reading

@@ -85,6 +85,11 @@ def once(
     return made
 
 
+def old() -> Any:
+    """A condition: nobody comes back with this key."""
+    return IdempotencyKey.created_at < func.clock_timestamp() - KEEP
+
+
 def forget_old(uow: UnitOfWork) -> None:
     """Delete keys older than a day; the sweeper calls this."""
-    uow.session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < func.clock_timestamp() - KEEP))
+    uow.session.execute(delete(IdempotencyKey).where(old()))

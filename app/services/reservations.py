@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from sqlalchemy import Integer, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -92,9 +93,12 @@ def _take(uow: UnitOfWork, server: Server, kind: str, scope: str, value: str) ->
     return uow.session.scalar(row.on_conflict_do_nothing().returning(Reservation.id)) is not None
 
 
+def over() -> Any:
+    """A condition: the quarantine of a reservation is over."""
+    return Reservation.quarantined_until < func.clock_timestamp()
+
+
 def expire(uow: UnitOfWork) -> int:
     """Remove reservations whose quarantine is over; returns how many."""
-    result = uow.session.execute(
-        delete(Reservation).where(Reservation.quarantined_until < func.clock_timestamp()).returning(Reservation.id)
-    )
+    result = uow.session.execute(delete(Reservation).where(over()).returning(Reservation.id))
     return len(result.all())

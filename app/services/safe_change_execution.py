@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import joinedload
 
 from app.adapters import results
@@ -70,10 +70,15 @@ def execute(safe_change_id: str) -> None:
         _store(row)
 
 
+def due() -> Select[Any]:
+    """Those that nobody has looked at for a while, or whose next question is due."""
+    return select(SafeChange).where(SafeChange.finished_at.is_(None), SafeChange.next_at < func.clock_timestamp())
+
+
 def sweep(uow: UnitOfWork) -> None:
-    """Ring for those that nobody has looked at for a while, or whose next question is due."""
-    due = select(SafeChange).where(SafeChange.finished_at.is_(None), SafeChange.next_at < func.clock_timestamp()).order_by(SafeChange.next_at).limit(100)
-    for row in uow.session.scalars(due.with_for_update(key_share=True, skip_locked=True)):
+    """Ring for those that are due."""
+    first = due().order_by(SafeChange.next_at).limit(100)
+    for row in uow.session.scalars(first.with_for_update(key_share=True, skip_locked=True)):
         # A question that is due stays due until somebody takes it.
         if row.state != S.VERIFY:
             row.next_at = clock.later(safe_changes.LOOK_AGAIN_S)

@@ -4,16 +4,18 @@ Any number of beats may ring at the same time: a schedule that one works on is l
 under the moment it was due, which its table has once.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import and_, delete, exists, func, select
 from sqlalchemy.orm import aliased
 
 from app.domain import schedule as domain
 from app.domain.schedule import ExecutionState
 from app.domain.tasks import TaskName
 from app.log import get_logger
-from app.models import Execution, Schedule
+from app.models import Execution, Schedule, Setting
 from app.services import clock, pause, schedule_execution, schedules
 from app.services.uow import UnitOfWork, in_peace
 
@@ -25,20 +27,50 @@ KEPT = timedelta(days=90)
 
 def tick() -> None:
     """Do what is due, until nothing is."""
-    for row in in_peace(_settle):
-        schedule_execution.store(row)
+    running, paused, due, waiting, old = in_peace(_look)
+    if running:
+        for row in in_peace(_settle):
+            schedule_execution.store(row)
     # Times that pass meanwhile are missed ones; each schedule says itself what becomes of those.
-    if not in_peace(lambda uow: pause.paused(uow.session)):
-        while in_peace(_claim):
+    if not paused:
+        while due and in_peace(_claim):
             pass
-        in_peace(_ring)
-    in_peace(_forget)
+        # Also after what was just noted or has just ended.
+        if running or due or waiting:
+            in_peace(_ring)
+    if old:
+        in_peace(_forget)
+
+
+def _look(uow: UnitOfWork) -> Sequence[bool]:
+    """Return whether executions run, runs are paused, times are due, executions wait, and some are to be forgotten.
+
+    Most ticks find nothing, so all of it is asked in one statement.
+    """
+    return tuple(uow.session.execute(_QUESTION).one())
+
+
+def _due(now: Any) -> Any:
+    return and_(Schedule.next_run_at <= now, ~Schedule.paused)
+
+
+def _old() -> Any:
+    return Execution.finished_at < func.clock_timestamp() - KEPT
+
+
+_QUESTION = select(
+    select(Execution).where(Execution.state == ExecutionState.RUNNING).exists(),
+    select(Setting).where(Setting.key == pause.KEY).exists(),
+    select(Schedule).where(_due(func.clock_timestamp())).exists(),
+    select(Execution).where(Execution.state == ExecutionState.QUEUED).exists(),
+    select(Execution).where(_old()).exists(),
+)
 
 
 def _claim(uow: UnitOfWork) -> bool:
     """Note the times that are due now; True when there may be more."""
     now = clock.now(uow.session)
-    due = select(Schedule).where(Schedule.next_run_at <= now, ~Schedule.paused).order_by(Schedule.next_run_at).limit(BATCH)
+    due = select(Schedule).where(_due(now)).order_by(Schedule.next_run_at).limit(BATCH)
     rows = uow.session.scalars(due.with_for_update(key_share=True, skip_locked=True)).all()
     for row in rows:
         due_at = row.next_run_at
@@ -71,6 +103,6 @@ def _settle(uow: UnitOfWork) -> list[Execution]:
 
 
 def _forget(uow: UnitOfWork) -> None:
-    uow.session.execute(delete(Execution).where(Execution.finished_at < func.clock_timestamp() - KEPT))
+    uow.session.execute(delete(Execution).where(_old()))
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, true
+from sqlalchemy import DateTime, cast, delete, func, select, true
 from sqlalchemy.orm import Session
 
 from app.adapters import crypto
 from app.adapters.aside import aside
 from app.domain.permissions import Permission
 from app.errors import NotFound
-from app.models import StateVersion, Workspace
+from app.models import Setting, StateVersion, Workspace
 from app.schemas.page import Page, clamp, decode_cursor, encode_cursor
-from app.services import audit, settings, states
+from app.services import audit, clock, settings, states
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
@@ -176,15 +176,21 @@ def _differences(old: _Server, new: _Server) -> Iterator[Difference]:
 
 
 # ---------------------------------------------------------------- keeping
+def is_due() -> Any:
+    """A condition: nobody has pruned for a minute."""
+    lately = cast(Setting.value["at"].astext, DateTime(timezone=True)) > clock.later(-PRUNE_EVERY_S)
+    return ~select(Setting).where(Setting.key == PRUNE_KEY, lately).exists()
+
+
 def prune(uow: UnitOfWork) -> int:
     """Delete versions that are neither among a workspace's newest 50 nor of the last 30 days; returns how many.
 
-    At most once a minute, and then for the next 200 workspaces in line: called with every tick of the sweeper.
+    At most once a minute, and then for the next 200 workspaces in line.
     """
-    now = uow.session.scalars(select(func.clock_timestamp())).one()
-    last = settings.read_value(uow.session, PRUNE_KEY)
-    if "at" in last and now - datetime.fromisoformat(last["at"]) < timedelta(seconds=PRUNE_EVERY_S):
+    now = clock.now(uow.session)
+    if not uow.session.scalar(select(is_due())):
         return 0
+    last = settings.read_value(uow.session, PRUNE_KEY)
     following = select(Workspace.id).where(Workspace.id > last.get("workspace", 0)).order_by(Workspace.id)
     ids = list(uow.session.scalars(following.limit(PRUNE_WORKSPACES)))
     going_on = ids[-1] if len(ids) == PRUNE_WORKSPACES else 0

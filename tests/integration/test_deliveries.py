@@ -10,6 +10,7 @@ from app.adapters import postman
 from app.adapters.postman import DeliveryFailed, Message
 from app.domain.delivery import DeliveryState, Kind, Mode, kind_of, wait_s
 from app.domain.server_status import Severity
+from app.domain.tasks import ROUTES, TaskName
 from app.models import AuditEvent, Delivery, Destination, Notification, User
 from app.services import deliveries, notifications, settings, sweeper
 from app.services.uow import unit_of_work
@@ -140,11 +141,16 @@ def test_a_sender_that_died_is_replaced_when_its_claim_lapses(client: Client, do
     assert len(hook.got) == 1 and delivery(one).attempts == 2
 
 
-def test_the_sweeper_asks_for_them(client: Client, dora: User, local: None, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(deliveries, "sweep", asked.append)
+def test_the_sweeper_asks_for_what_is_due_and_for_nothing_else(client: Client, dora: User, local: None, hook: Hook, store: Any) -> None:
+    added(client, hook.url)
+    notify(dora)
+    queue = ROUTES[TaskName.DELIVERY].value
+    asked = store.llen(queue)
     sweeper.tick()
-    assert len(asked) == 1
+    assert store.llen(queue) == asked, "it was just rung for"
+    due_now()
+    sweeper.tick()
+    assert store.llen(queue) == asked + 1
 
 
 def test_only_failures_when_only_these_are_wanted(client: Client, dora: User, local: None, hook: Hook) -> None:

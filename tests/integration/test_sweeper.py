@@ -11,7 +11,7 @@ from app.adapters import broker
 from app.domain.run_state import FINAL, LEASE_DEAD_S, MOVERS, RunState
 from app.domain.tasks import Queue, TaskName
 from app.extensions import db
-from app.models import Run, RunEvent, RunLease, User
+from app.models import IdempotencyKey, Reservation, Run, RunEvent, RunLease, User
 from app.runner import patience
 from app.services import run_execution, settings, sweeper
 from app.services.uow import unit_of_work
@@ -213,3 +213,21 @@ def test_a_sweeper_that_hangs_does_not_keep_the_others_from_sweeping(in_state: C
         until(lambda: swept(run))
         with pytest.raises(patience.LOST):
             hung.execute(select(1))
+
+
+# ---------------------------------------------------------------- what is over
+def test_a_tick_gives_back_and_forgets_what_is_over_and_nothing_else(dora: User) -> None:
+    place = rows.workspace(dora)
+    with unit_of_work() as uow:
+        ago = func.clock_timestamp() - text("interval '400 days'")
+        uow.session.add_all([
+            Reservation(cluster_id=place.cluster_id, kind="ip", scope="x", value=value, server_id=None, quarantined_until=until)
+            for value, until in (("10.0.0.1", ago), ("10.0.0.2", None))
+        ])
+        uow.session.add_all([
+            IdempotencyKey(user_id=dora.id, route="r", key=key, body_hash="", created_at=at) for key, at in (("old", ago), ("new", func.clock_timestamp()))
+        ])
+    sweeper.tick()
+    with unit_of_work() as uow:
+        assert list(uow.session.scalars(select(Reservation.value).where(Reservation.scope == "x"))) == ["10.0.0.2"]
+        assert list(uow.session.scalars(select(IdempotencyKey.key))) == ["new"]

@@ -171,7 +171,7 @@ def prune(**note: Any) -> None:
     with unit_of_work() as uow:
         if note:
             settings.write_value(uow.session, state_history.PRUNE_KEY, note)
-        sweeper.free_leftovers(uow)
+        state_history.prune(uow)
 
 
 def test_the_newest_fifty_and_all_of_thirty_days_are_kept(workspace: Workspace, dora: User) -> None:
