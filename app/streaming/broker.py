@@ -1,4 +1,4 @@
-"""One reader of the event stream per web process, and the clients it fans out to.
+"""One reader of the event stream per web process that has clients, and the clients it fans out to.
 
     client = Client(user_id, topics, ...)
     broker.subscribe(client)                 # from here on nothing is missed
@@ -145,13 +145,17 @@ class Broker:
 
     def subscribe(self, client: Client) -> bool:
         """Begin to collect events for the client; False when its user may not have any. Raises RedisError."""
-        self._start()
         with self._lock:
             user = self._users.setdefault(client.user_id, _User(NO_RIGHTS))
             user.clients.add(client)
             self._joined += 1
             client.beat = self._joined % HEARTBEAT_S
         self._on_count(self.client_count)
+        try:
+            self._start()
+        except redis.RedisError:
+            self.unsubscribe(client)
+            raise
         # Read after joining: a change from here on reaches this client.
         return self._apply_rights(client.user_id) and client in user.clients
 
@@ -187,7 +191,7 @@ class Broker:
         with self._lock:
             if self._reader is not None and self._reader.is_alive():
                 return
-            # Known before the thread runs, so nothing after `subscribe` is missed.
+            # Known before the client asks what it missed: nothing after that is missed.
             self._last = self.head()
             self._reader = threading.Thread(target=self._read, name="events", daemon=True)
             self._reader.start()
@@ -204,10 +208,18 @@ class Broker:
                     if client.beat == second and client.queue.empty():
                         client.queue.put(item)
 
+    def _idle(self) -> bool:
+        """True when nobody listens any more; the reader then ends, and the next client begins another."""
+        with self._lock:
+            if self._users:
+                return False
+            self._reader = None
+        return True
+
     def _read(self) -> None:
         # The first entry that was read from since the stream was last known to be unbroken; with its beginning nothing is lost.
         unproven, proven_at = "0-0", time.monotonic()
-        while True:
+        while not self._idle():
             try:
                 block_ms = int(CHECK_S * 1000)
                 if unproven == "0-0":
@@ -225,6 +237,8 @@ class Broker:
                 time.sleep(RETRY_S)
             except Exception:  # a reader that died would silence every browser
                 log.exception("event_not_delivered")
+        # A later reader may have begun with another connection of the pool: only those that nobody holds are closed.
+        self._blocking.connection_pool.disconnect(inuse_connections=False)
 
     def _check_unbroken(self, before: str) -> None:
         """When the entry we read from is gone (Redis was flushed or lost), everybody is told to start anew, and comes back.

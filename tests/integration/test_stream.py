@@ -115,9 +115,25 @@ def test_whoever_is_too_far_behind_starts_anew(web, make_user, token_of, store):
         assert again.next().type == "reset"
 
 
-def _readers(store) -> int:
-    """How many processes of the web server read the stream: each has one connection that does nothing else."""
-    return sum(one["cmd"] == "xread" for one in store.client_list())
+def _readers(store) -> set[str]:
+    """The processes of the web server that read the stream: each has one connection that does nothing else."""
+    return {one["id"] for one in store.client_list() if one["cmd"] == "xread"}
+
+
+def test_when_nobody_listens_nobody_reads_and_the_next_client_is_told_all_the_same(web, make_user, token_of, store):
+    token = token_of(make_user("viewer"))
+    for n in range(3):
+        with Events(web, "/api/stream", token) as open_:
+            open_.hello()
+            _mark(n)
+            assert json.loads(open_.next().data)["id"] == n
+            assert _readers(store)
+
+        def nobody_reads() -> bool:
+            _mark(99)
+            return not _readers(store)
+
+        until(nobody_reads)
 
 
 def _losses() -> int:
@@ -151,8 +167,8 @@ def test_a_flushed_redis_tells_every_stream_to_start_anew_and_ends_it(web, make_
         assert later.type != "reset"
     with Events(web, "/api/stream", token, Last_Event_ID=last) as older:
         assert older.next().type == "reset"
-    # Each process finds out by itself, the others within a second: until then they would tell the next test's clients.
-    until(lambda: _losses() - losses >= readers)
+    # Each process finds out by itself, or ends to read when nobody listens: until then one would tell the next test's clients.
+    until(lambda: _losses() - losses >= len(readers & _readers(store)))
 
 
 def test_strangers_get_204_and_wrong_tokens_401(web):
