@@ -4,11 +4,13 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
 
 _SECRET = re.compile(r"(password|secret|token|authorization|cookie|api_key)", re.IGNORECASE)
+SHORTEST_SECRET = len("tpm_") + 8
 _SECRET_URL = re.compile(r"(://[^:@/\s]*:)[^@/\s]+@")
 _SECRET_TEXT = re.compile(r"(PVEAPIToken=[^=\s]+=|Bearer\s+|tpm_)[A-Za-z0-9._~+/\-]{8,}", re.IGNORECASE)
 
@@ -20,11 +22,18 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+@lru_cache(1000)
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET.search(key)) and not key.endswith(("_id", "_name"))
+
+
 def _masked(key: str, value: Any) -> Any:
-    if _SECRET.search(key) and not key.endswith(("_id", "_name")):
+    if _is_secret(key):
         return "***"
     if isinstance(value, str):
-        return _SECRET_URL.sub(r"\1***@", _SECRET_TEXT.sub(r"\1***", value))
+        # Most values are short names and no addresses: looking costs more than all else of a line.
+        told = _SECRET_TEXT.sub(r"\1***", value) if len(value) >= SHORTEST_SECRET else value
+        return _SECRET_URL.sub(r"\1***@", told) if "://" in told else told
     if isinstance(value, Mapping):
         return {k: _masked(str(k), v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -45,7 +54,7 @@ def configure(level: str = "INFO") -> None:
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -4,6 +4,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -46,10 +47,11 @@ def engine_options(settings: Settings, application: str = "tpm") -> dict[str, An
     }
 
 
-def _poll() -> Any:
+@cache
+def _poller() -> Any:
     # gevent's poll would yield; this one only looks.
     monkey = sys.modules.get("gevent.monkey")
-    return monkey.get_original("select", "poll")() if monkey else select.poll()
+    return monkey.get_original("select", "poll") if monkey else select.poll
 
 
 def _refuse_dead(connection: Any, record: Any, _proxy: Any) -> None:
@@ -60,7 +62,7 @@ def _refuse_dead(connection: Any, record: Any, _proxy: Any) -> None:
     if not record.info.setdefault("used", False):
         record.info["used"] = True
         return
-    poll = _poll()
+    poll = _poller()()
     try:
         poll.register(connection.fileno(), select.POLLIN)
         dead = connection.closed or poll.poll(0)

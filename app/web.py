@@ -6,13 +6,15 @@ import secrets
 import time
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import structlog
 from babel import Locale
 from flask import Flask, Response, g, has_request_context, request
 from flask_babel import get_locale
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 from whitenoise import WhiteNoise
 
 from app import metrics, tracing
@@ -57,7 +59,12 @@ def _language() -> str:
     chosen = getattr(user, "language", None) or request.cookies.get(LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return str(chosen)
-    return request.accept_languages.best_match(LANGUAGES) or "en"
+    return _accepted(request.headers.get("Accept-Language", ""))
+
+
+@lru_cache(1000)
+def _accepted(header: str) -> str:
+    return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES) or "en"
 
 
 def _begin() -> None:
@@ -86,8 +93,10 @@ def _compress(response: Response) -> None:
 
 
 def _end(response: Response) -> Response:
+    given = {name.lower() for name, _ in response.headers}
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in given:
+            response.headers.add(name, value)
     if response.mimetype == "text/html" or request.path.startswith("/api"):
         response.headers.setdefault("Cache-Control", "no-store")
     if response.mimetype == "text/html":

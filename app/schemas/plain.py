@@ -6,7 +6,7 @@ from uuid import UUID
 
 
 def plain(value: object) -> object:
-    """Return the value for `json.dumps(default=plain)`. Raises TypeError for any other type."""
+    """Return the value for `json.dumps(default=plain)` and msgspec's `enc_hook`. Raises TypeError for any other type."""
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -14,4 +14,6 @@ def plain(value: object) -> object:
             return value.value
         case UUID():
             return str(value)
+        case str():  # of a class of its own
+            return str.__str__(value)
     raise TypeError(type(value).__name__)

@@ -8,16 +8,20 @@ plan whatever the document holds (`plan_cache_mode` in app/pool.py).
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import psycopg2
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.schemas.plain import plain
+
+# Such documents have hundreds of values, and msgspec takes a fifth of the standard library's time. Times, enums and UUIDs it knows.
+_encode = msgspec.json.Encoder(enc_hook=plain).encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Prepared:
@@ -33,7 +37,7 @@ class Prepared:
 
     def one(self, session: Session, document: object) -> Any:
         """Run it and return the JSON document of its one row."""
-        return json.loads(self.all(session, document)[0])
+        return _decode(self.all(session, document)[0])
 
     def rows(self, conn: Connection, document: object, before: str = "", after: str = "") -> Sequence[Any]:
         """Run it and return whole rows, none when SQL comes after it; before and after it in the same round trip.
@@ -44,7 +48,7 @@ class Prepared:
         if self.name not in known:
             conn.exec_driver_sql(f"prepare {self.name} (jsonb) as {self.sql.replace('%', '%%')}")
             known.add(self.name)
-        text = json.dumps(document, default=plain, separators=(",", ":"), ensure_ascii=False)
+        text = _encode(document).decode()
         return _fetched(conn, f"{before}execute {self.name} (%s){after}", (text,))
 
 

@@ -13,8 +13,8 @@ ten; what becomes free below it is found after that, or when there is nothing ab
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import islice
+from socket import inet_aton
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -239,7 +239,7 @@ def _known_starts() -> dict[str, int]:
 
 def _remember(found: dict[str, Any]) -> None:
     """Keep where the walks found the first free number: the time does not begin anew, or what is below were never seen."""
-    firsts = {f"ip {p['network']['id']}": min(int(IPv4Address(ip)) for ip in p["free"]) for p in found["pools"] or () if p["free"]}
+    firsts = {f"ip {p['network']['id']}": min(int.from_bytes(inet_aton(ip)) for ip in p["free"]) for p in found["pools"] or () if p["free"]}
     if found["held"] and found["held"]["vmids"]:
         firsts[f"vmid {found['cluster']['id']}"] = min(found["held"]["vmids"])
     until = time.monotonic() + REMEMBERED_S

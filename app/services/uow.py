@@ -41,6 +41,7 @@ class UnitOfWork:
         self.session = session
         # Whether a batch is the last thing that this transaction does.
         self.batch_ends = False
+        self._ended = False
         self._to_tell: list[outbox.Message] = []
         self._told: list[outbox.Entry] = []
 
@@ -59,13 +60,17 @@ class UnitOfWork:
         for row_id, kind, payload in entries:
             rows.add(detached(Outbox, {"id": row_id, "kind": kind, "payload": payload}))
         rows.write(self.session, commit=self.batch_ends)
+        self._ended = self.batch_ends
         self._told += entries
 
     def commit(self) -> list[outbox.Entry]:
         """Commit; returns what may be told now."""
         if self._to_tell:
             self._told += outbox.store(self.session, self._to_tell)
-        self.session.commit()
+            self._ended = False
+        # A session takes a while to find out that nothing is left to commit.
+        if not self._ended:
+            self.session.commit()
         return self._told
 
 

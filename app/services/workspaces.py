@@ -1,6 +1,6 @@
 """Workspaces: one Terraform state with 1..N servers, who may see them, and the inputs they are planned from."""
 
-import secrets
+import random
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -94,7 +94,7 @@ def person_lock(session: Session, workspace_id: int) -> PersonLock | None:
 
 def new(workspace_id: int, project_id: int, cluster: Cluster, name: str) -> Workspace:
     """Return a workspace named after its first server; it is not written yet."""
-    tail = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    tail = "".join(random.choices(string.ascii_lowercase + string.digits, k=6))  # noqa: S311 - a name, no secret
     return detached(Workspace, {"id": workspace_id, "name": f"{name[:56]}-{tail}", "project_id": project_id, "cluster_id": cluster.id})
 
 

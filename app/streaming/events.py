@@ -4,12 +4,12 @@ An event carries codes and numbers, never markup or prose. Its audience is decid
 `all` (everybody who may view), `user:ID` (one person), `owner:ID,ID` (the owners and all who see everything).
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import redis
 
 from app.config import get_settings
@@ -18,6 +18,7 @@ STREAM = "tpm:events"
 KEEP = 20_000
 TIMEOUT_S = 0.5
 BREAK_S = 2.0
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, str]:
-        return {"e": self.type, "a": self.audience, "d": json.dumps(self.data, separators=(",", ":"), default=str)}
+        return {"e": self.type, "a": self.audience, "d": _encode(self.data).decode()}
 
 
 _client: "redis.Redis | None" = None

@@ -33,7 +33,7 @@ def test_what_is_written_is_json_with_its_event_and_without_secrets() -> None:
 
 @pytest.mark.parametrize(("key", "value", "shown"), [
     ("secret_key", "abc", "***"), ("token_id", "me@pve!x", "me@pve!x"), ("url", "amqp://me:pw@host//", "amqp://me:***@host//"), ("url", "redis://:pw@host/0", "redis://:***@host/0"),
-    ("text", "tpm_0123456789abcdef", "tpm_***"), ("count", 3, 3), ("path", "/servers/a:b@c", "/servers/a:b@c"),
+    ("text", "tpm_0123456789abcdef", "tpm_***"), ("text", "tpm_01234567", "tpm_***"), ("count", 3, 3), ("path", "/servers/a:b@c", "/servers/a:b@c"),
 ])  # fmt: skip
 def test_a_value_is_masked_where_it_is_secret_and_only_there(key: str, value: object, shown: object) -> None:
     assert redact(logging, "info", {key: value}) == {key: shown}
