@@ -34,10 +34,11 @@ Message = tuple[str, dict[str, Any]]  # bell or event, and its payload
 Entry = tuple[int, str, dict[str, Any]]  # the same with its row's id
 # Who asks next comes first: telling takes this process as long as a fifth of his request.
 AFTER_S = 0.005
-# Where several came meanwhile, more will: the next ones are told of together, which takes half of the time.
-# One person alone is told of at once: portions would hit every sixth of his requests.
+# Of a crowd the next ones are told of together, which takes half of the time. One person alone, whose requests may well
+# come faster than a crowd's, is told of at once: portions would hit every ninth of them hard.
 CROWD_S = 0.05
-BATCH_S, BATCH = 0.5, 1000
+ALONE = 2  # connections that one person's requests and this thread's own work hold at most
+BATCH_S, BATCH = 1.0, 1000
 T = TypeVar("T")
 _to_send: "queue.SimpleQueue[Sequence[Entry]] | None" = None
 _to_forget: "queue.SimpleQueue[Sequence[int]] | None" = None
@@ -87,7 +88,8 @@ def _forget(sent: Sequence[int]) -> None:
         return
     try:
         with alone(db.engine) as conn:
-            _FORGET.rows(conn, sent)
+            # Nobody waits for the disk, above all not those who commit at this moment: what a crash brings back is sent again.
+            _FORGET.rows(conn, sent, "begin; set local synchronous_commit = off; ", "; commit")
     except SQLAlchemyError as exc:
         log.warning("outbox_rows_left", count=len(sent), reason=type(exc).__name__)
 
@@ -111,8 +113,13 @@ def _keep_sending(app: Flask) -> None:
                 _to_forget.put(send(entries))
             except Exception:  # the sweeper sends them; the next ones must not wait for a fault of these
                 log.exception("outbox_not_sent", count=len(entries))
-            if len(several) > 1:
+            if len(several) > 1 and _is_crowded():
                 time.sleep(CROWD_S)
+
+
+def _is_crowded() -> bool:
+    pool: Any = db.engine.pool
+    return bool(pool.checkedout() > ALONE)
 
 
 def _keep_forgetting(app: Flask) -> None:
