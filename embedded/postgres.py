@@ -33,6 +33,10 @@ OPTIONS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
+    # Each statement would write its name into the process table, twice.
+    "update_process_title": "off",
+    # A request touches some 80 tables and indexes; as many locks as this are taken without the table all share.
+    "max_locks_per_transaction": "128",
 }
 
 

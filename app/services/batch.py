@@ -8,6 +8,7 @@
 What is added is written as it is and belongs to no session. Foreign keys are checked when all rows are there.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -33,7 +34,11 @@ class Batch:
 
     def add(self, row: Base) -> None:
         """Add a row that no session knows."""
-        self._rows.setdefault(type(row), []).append(_values(row))
+        self.put(type(row), row.__dict__)
+
+    def put(self, model: type[Base], attributes: Mapping[str, Any]) -> None:
+        """Add a row that nobody looks at afterwards."""
+        self._rows.setdefault(model, []).append(_values(model, attributes))
 
     def write(self, session: Session, *, commit: bool = False) -> None:
         """Write all of them. Raises Taken.
@@ -56,9 +61,9 @@ class Batch:
             raise Taken from exc
 
 
-def _values(row: Base) -> dict[str, Any]:
-    given, values = row.__dict__, {}
-    for key, column, default in _columns(type(row)):
+def _values(model: type[Base], given: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for key, column, default in _columns(model):
         if key in given:
             values[column] = given[key]
         elif default is not None:

@@ -17,7 +17,6 @@ from app.domain.tasks import TaskName
 from app.errors import Forbidden, NotFound, RunStateConflict
 from app.log import get_logger
 from app.models import PlanChange, Run, RunEvent, RunLog, Server, SlotHolder
-from app.models.base import detached
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
 from app.services import approvals, audit, bulk_results, notifications, workspaces
 from app.services.actor import Actor
@@ -190,7 +189,7 @@ def begin(rows: Batch, run: Run, by: str) -> None:
     run.bell_at = "now"  # type: ignore[assignment]
     rows.add(run)
     for key, name, detail in (("requested", "requested", {"by": by}), (f"{run.state.value}:{run.fence}", run.state.value, {})):
-        rows.add(detached(RunEvent, {"run_id": run.id, "event_key": key, "fence": run.fence, "name": name, "detail": detail}))
+        rows.put(RunEvent, {"run_id": run.id, "event_key": key, "fence": run.fence, "name": name, "detail": detail})
 
 
 def announce(uow: UnitOfWork, run: Run, owner_ids: Iterable[int]) -> None:

@@ -137,7 +137,7 @@ def _write(uow: UnitOfWork, actor: Actor, wanted: Wanted, held: Held) -> Accepte
         server.id = server_id
         rows.add(server)
         for kind, scope, value in [("vmid", "", str(server.vmid))] + [("ip", networks.scope(n["bridge"], n["vlan"]), n["ip"]) for n in server.nics]:
-            rows.add(detached(Reservation, {"cluster_id": server.cluster_id, "kind": kind, "scope": scope, "value": value, "server_id": server.id}))
+            rows.put(Reservation, {"cluster_id": server.cluster_id, "kind": kind, "scope": scope, "value": value, "server_id": server.id})
         rows.add(audit.row(
             actor, "server.create", "server", server.id, server.name, run=run.id, template=server.template_name,
             cores=server.cores, memory_mib=server.memory_mib, vmid=server.vmid, node=server.node_name,

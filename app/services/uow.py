@@ -26,7 +26,6 @@ from app import tracing
 from app.domain.tasks import TaskName
 from app.extensions import db
 from app.models import Outbox
-from app.models.base import detached
 from app.services import outbox
 from app.services.batch import Batch
 
@@ -58,7 +57,7 @@ class UnitOfWork:
         messages, self._to_tell = self._to_tell, []
         entries = [(row_id, kind, payload) for row_id, (kind, payload) in zip(ids, messages, strict=True)]
         for row_id, kind, payload in entries:
-            rows.add(detached(Outbox, {"id": row_id, "kind": kind, "payload": payload}))
+            rows.put(Outbox, {"id": row_id, "kind": kind, "payload": payload})
         rows.write(self.session, commit=self.batch_ends)
         self._ended = self.batch_ends
         self._told += entries
