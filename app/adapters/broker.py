@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +18,7 @@ from kombu.exceptions import OperationalError as KombuOperationalError
 from kombu.pools import producers
 from redis.exceptions import RedisError
 
+from app.adapters import redis_sender
 from app.config import get_settings
 from app.domain.tasks import ROUTES, Queue, TaskName
 from app.errors import AppError
@@ -125,7 +127,9 @@ def _publisher() -> Connection:
         options |= {"confirm_publish": True, "read_timeout": CONFIRM_TIMEOUT_S, "write_timeout": SEND_TIMEOUT_S}
     else:
         options |= {"socket_connect_timeout": SEND_TIMEOUT_S, "socket_timeout": SEND_TIMEOUT_S}
-    return Connection(get_settings().celery_broker_url, connect_timeout=SEND_TIMEOUT_S, transport_options=options)
+    url = get_settings().celery_broker_url
+    transport = redis_sender.Transport if url.startswith("redis") else None
+    return Connection(url, transport=transport, connect_timeout=SEND_TIMEOUT_S, transport_options=options)
 
 
 _connection: Connection | None = None
@@ -139,13 +143,14 @@ def ring(bells: Sequence[Bell]) -> None:
     rung = 0
     try:
         _connection = _connection or _publisher()
-        with producers[_connection].acquire(block=True, timeout=SEND_TIMEOUT_S) as producer, producer.batch():
+        with producers[_connection].acquire(block=True, timeout=SEND_TIMEOUT_S) as producer, producer.batch() if len(bells) > 1 else nullcontext():
             for bell in bells:
+                if rung:
+                    # Half a millisecond each: who waits for an answer of this process comes between. Not a sleep of 0, in
+                    # which gevent looks for up to 5 ms at nothing that came from outside.
+                    time.sleep(YIELD_S)
                 _send(producer, bell)
                 rung += 1
-                # Half a millisecond each: who waits for an answer of this process comes between. Not a sleep of 0, in which
-                # gevent looks for up to 5 ms at nothing that came from outside.
-                time.sleep(YIELD_S)
     except (BatchPublishError, KombuOperationalError, RedisError, AMQPError, OSError) as exc:
         _down_until = time.monotonic() + BREAK_S
         _drop_connection()

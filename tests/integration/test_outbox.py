@@ -90,3 +90,14 @@ def test_after_a_failure_nobody_waits_for_the_broker_for_a_moment(full: "redis.R
     with pytest.raises(broker.BrokerDown, match="waiting for the broker"):
         broker.ring([broker.Bell(TaskName.RUN, ["a"])])
     assert heard(full) == []
+
+
+def test_messages_after_the_first_make_no_new_client_of_the_broker(store: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox.deliver(left(1))
+    made: list[object] = []
+    begin = redis.Redis.__init__
+    monkeypatch.setattr(redis.Redis, "__init__", lambda self, *args, **options: made.append(self) or begin(self, *args, **options))
+    for count in (1, 1, 3):
+        outbox.deliver(left(count))
+    assert len(heard(store)) == 6
+    assert made == []
