@@ -213,7 +213,8 @@ class Rule:
 
 
 RULES = (
-    Rule(_startable().exists(), promote_pending),
+    # Counted: to find out whether there is one, PostgreSQL would walk through all ended runs of each workspace.
+    Rule(select(func.count()).select_from(_startable().subquery()).scalar_subquery() > 0, promote_pending),
     Rule(_unheard().exists(), ring_queued),
     Rule(_still(bindparam("stall_after_s", type_=Float)).exists(), mark_stalled),
     Rule(_undecided(bindparam("plan_expiry_s", type_=Float)).exists(), expire_planned),
