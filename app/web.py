@@ -41,6 +41,8 @@ LANGUAGE_COOKIE = "tpm_language"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _HASHED = re.compile(r"[.-][0-9A-Za-z_-]{8,}\.[a-z0-9.]+$")
 SLOW_S = 1.0
+# Of a body that is too large, or of a request that is refused, so much is taken in and thrown away.
+UNWANTED, PIECE = 16 * 1024 * 1024, 64 * 1024
 
 
 # Parsed once: Babel looks for a language's file each time.
@@ -92,7 +94,20 @@ def _compress(response: Response) -> None:
             response.headers["Content-Encoding"] = "gzip"
 
 
+def _read_rest() -> None:
+    """Take in what is still to come of a body that nobody wanted: a connection that is closed on it takes the answer along."""
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return
+    source, left = request.environ["wsgi.input"], UNWANTED
+    try:
+        while left > 0 and (piece := source.read(min(left, PIECE))):
+            left -= len(piece)
+    except Exception as exc:  # noqa: BLE001 - the web server's own, of a client that went or sent nonsense; the answer stands
+        log.info("body_not_read", reason=type(exc).__name__)
+
+
 def _end(response: Response) -> Response:
+    _read_rest()
     given = {name.lower() for name, _ in response.headers}
     for name, value in HEADERS.items():
         if name.lower() not in given:

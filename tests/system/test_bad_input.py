@@ -109,6 +109,13 @@ def test_a_body_that_is_none_is_refused(admin: Api, body: bytes, status: int, co
     assert (answer.status, answer.json["code"]) == (status, code)
 
 
+@pytest.mark.parametrize(("path", "token", "status"), [("/api/servers/async", "", 413), ("/api/servers/async", "tpm_wrong", 401), ("/api/nowhere", "", 404)])
+def test_who_sends_far_too_much_is_answered_all_the_same(admin: Api, path: str, token: str, status: int) -> None:
+    api = Api(admin.base, token or admin.token)
+    for _ in range(10):  # nobody may lose the answer because he was still sending
+        assert api.call("POST", path, b" " * (8 << 20)).status == status
+
+
 def test_wrong_method_type_and_place_are_told(admin: Api) -> None:
     assert admin.call("PUT", "/api/servers/async", {}).status == 405
     wrong = admin.call("POST", "/api/servers/async", b"name=x", {"Content-Type": "text/plain"})
