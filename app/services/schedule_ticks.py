@@ -58,11 +58,12 @@ def _old() -> Any:
     return Execution.finished_at < func.clock_timestamp() - KEPT
 
 
+_OPEN = Execution.finished_at.is_(None)  # an index has those alone
 _QUESTION = select(
-    select(Execution).where(Execution.state == ExecutionState.RUNNING).exists(),
+    select(Execution).where(_OPEN, Execution.state == ExecutionState.RUNNING).exists(),
     select(Setting).where(Setting.key == pause.KEY).exists(),
     select(Schedule).where(_due(func.clock_timestamp())).exists(),
-    select(Execution).where(Execution.state == ExecutionState.QUEUED).exists(),
+    select(Execution).where(_OPEN, Execution.state == ExecutionState.QUEUED).exists(),
     select(Execution).where(_old()).exists(),
 )
 
