@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -143,10 +142,10 @@ def ring(bells: Sequence[Bell]) -> None:
     rung = 0
     try:
         _connection = _connection or _publisher()
-        with producers[_connection].acquire(block=True, timeout=SEND_TIMEOUT_S) as producer, producer.batch() if len(bells) > 1 else nullcontext():
+        with producers[_connection].acquire(block=True, timeout=SEND_TIMEOUT_S) as producer, producer.batch() if len(bells) > 1 else contextlib.nullcontext():
             for bell in bells:
                 if rung:
-                    # Half a millisecond each: who waits for an answer of this process comes between. Not a sleep of 0, in
+                    # Who waits for an answer of this process comes between. Not a sleep of 0, in
                     # which gevent looks for up to 5 ms at nothing that came from outside.
                     time.sleep(YIELD_S)
                 _send(producer, bell)

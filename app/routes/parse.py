@@ -45,8 +45,7 @@ def json_body(*, optional: bool = False) -> dict[str, Any]:
         raise BadJson from exc
     if not isinstance(data, dict):
         raise NotAnObject
-    # In plain ASCII such text would have to be written as an escape.
-    if not (raw.isascii() and b"\\u" not in raw and b"\0" not in raw) and (faults := unstorable(data)):
+    if faults := unstorable(data):
         raise Invalid(faults)
     return data
 

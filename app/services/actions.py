@@ -19,7 +19,7 @@ from app.domain.tasks import TaskName
 from app.errors import AppError, Conflict, Forbidden, NotFound, ServerBusy
 from app.models import Action, Server
 from app.schemas.page import Page, decode_cursor, encode_cursor, like
-from app.services import audit, bulk_results, notifications, run_settlement, servers
+from app.services import audit, bulk_results, clock, notifications, run_settlement, servers
 from app.services.actor import Actor
 from app.services.uow import UnitOfWork
 
@@ -206,7 +206,7 @@ def settle_stale(uow: UnitOfWork, limit: int = 200) -> int:
     """Ring again for open actions nobody works on; returns how many."""
     first = stale().order_by(Action.bell_at.nulls_first(), Action.id).limit(limit)
     rows = uow.session.scalars(first.with_for_update(key_share=True, skip_locked=True)).all()
-    now = uow.session.scalar(select(func.clock_timestamp()))
+    now = clock.now(uow.session)
     for action in rows:
         action.bell_at = now
         uow.ring(TaskName.ACTION, [action.task_id], action.task_id)
@@ -214,4 +214,4 @@ def settle_stale(uow: UnitOfWork, limit: int = 200) -> int:
 
 
 def _older(column: Any, seconds: float) -> Any:
-    return or_(column.is_(None), column < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+    return or_(column.is_(None), column < clock.later(-seconds))

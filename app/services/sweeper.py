@@ -34,6 +34,7 @@ from app.models import (
 from app.services import (
     actions,
     capacity,
+    clock,
     deliveries,
     idempotency,
     outbox,
@@ -55,10 +56,6 @@ UNMADE_S = 30  # a request that was on its way at the run's end has become a gue
 LOCK_KEY = 77_000
 
 
-def _ago(seconds: Any) -> Any:
-    return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-
-
 def tick() -> None:
     """Run every rule that has something to do; a second sweeper at the same time does nothing."""
     outbox.sweep()
@@ -75,7 +72,7 @@ def tick() -> None:
 
 def _own_absence(uow: UnitOfWork) -> bool:
     """Note this tick; True while nobody may be declared dead."""
-    now = uow.session.scalars(select(func.clock_timestamp())).one()
+    now = clock.now(uow.session)
     last = settings.read_value(uow.session, TICK_KEY)
     until = datetime.fromisoformat(last["patient_until"]) if "patient_until" in last else now
     if "at" in last and now - datetime.fromisoformat(last["at"]) > timedelta(seconds=AWAY_S):
@@ -97,7 +94,7 @@ def promote_pending(uow: UnitOfWork) -> None:
 
 
 def _unheard() -> Select[Any]:
-    return select(Run).where(Run.state.in_(QUEUED), Run.bell_at < _ago(BELL_S))
+    return select(Run).where(Run.state.in_(QUEUED), Run.bell_at < clock.later(-BELL_S))
 
 
 def ring_queued(uow: UnitOfWork) -> None:
@@ -108,7 +105,7 @@ def ring_queued(uow: UnitOfWork) -> None:
         return
     rows = uow.session.scalars(_unheard().order_by(Run.id).limit(50).with_for_update(key_share=True, skip_locked=True))
     for run in rows:
-        run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
+        run.bell_at = clock.now(uow.session)
         uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
 
 
@@ -116,8 +113,8 @@ def _dead() -> Select[Any]:
     return (
         select(Run)
         .outerjoin(RunLease, and_(RunLease.run_id == Run.id, RunLease.fence == Run.fence))
-        .where(Run.state.in_(RUNNING), func.coalesce(RunLease.renewed_at, Run.created_at) < _ago(LEASE_DEAD_S))
-        .where(func.coalesce(Run.bell_at, Run.created_at) < _ago(BELL_S))
+        .where(Run.state.in_(RUNNING), func.coalesce(RunLease.renewed_at, Run.created_at) < clock.later(-LEASE_DEAD_S))
+        .where(func.coalesce(Run.bell_at, Run.created_at) < clock.later(-BELL_S))
     )
 
 
@@ -125,14 +122,14 @@ def resume_dead(uow: UnitOfWork) -> None:
     """Ring for runs whose runner no longer renews its lease; the claim decides."""
     rows = uow.session.scalars(_dead().order_by(Run.id).limit(50).with_for_update(key_share=True, skip_locked=True, of=Run))
     for run in rows:
-        run.bell_at = uow.session.scalar(select(func.clock_timestamp()))
+        run.bell_at = clock.now(uow.session)
         runs.add_event(uow, run, f"runner_lost:{run.fence}", "runner_lost")
         log.warning("runner_lost", run_id=run.id, fence=run.fence)
         uow.ring(TaskName.RUN, [str(run.task_id)], run.task_id)
 
 
 def _still(limit_s: Any) -> Select[Any]:
-    return select(Run).where(Run.state.in_(RUNNING), Run.stalled_at.is_(None), func.coalesce(Run.progressed_at, Run.started_at) < _ago(limit_s))
+    return select(Run).where(Run.state.in_(RUNNING), Run.stalled_at.is_(None), func.coalesce(Run.progressed_at, Run.started_at) < clock.later(-limit_s))
 
 
 def mark_stalled(uow: UnitOfWork) -> None:
@@ -147,7 +144,7 @@ def mark_stalled(uow: UnitOfWork) -> None:
 
 
 def _undecided(limit_s: Any) -> Select[Any]:
-    return select(Run).where(Run.state == RunState.PLANNED, Run.planned_at < _ago(limit_s))
+    return select(Run).where(Run.state == RunState.PLANNED, Run.planned_at < clock.later(-limit_s))
 
 
 def expire_planned(uow: UnitOfWork) -> None:
