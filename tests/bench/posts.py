@@ -3,15 +3,21 @@
 The worker of the runs is stopped meanwhile (SIGSTOP): otherwise Terraform, begun by the first requests, would take both
 cores from the rest and nothing about requests would be measured. After each block its runs are cancelled. Nobody reads the
 event stream meanwhile: its reader would be a thread of the clients' own process, on the product's side only.
+
+Both sides are asked for the same time, as the bare route alone once was for its floor: what disturbs a machine now and then
+(its neighbours, the disk, a tick of the product's) comes by the clock, and a side that is asked for a third of the time would
+be spared two thirds of it.
 """
 
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from threading import Barrier
 
@@ -48,7 +54,7 @@ Body = Callable[[], dict[str, object]]
 
 def posts(place: Path, report: Report, rounds: int) -> None:
     """Both sides with one client and with sixteen, connections kept."""
-    report.heading("posts", f"POST → 202, {REQUESTS} requests a round, beside a bare route")
+    report.heading("posts", f"POST → 202, {REQUESTS} requests a round, beside a bare route for as long")
     ours: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     bare: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
     threaded: dict[int, list[list[float]]] = {n: [] for n in CLIENTS}
@@ -57,20 +63,23 @@ def posts(place: Path, report: Report, rounds: int) -> None:
         server, row = _bodies(one)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
-                ours[clients].append(_block(one.api.base, "/api/servers/async", one.api.token, clients, server))
+                block, took_s = _block(one.api.base, "/api/servers/async", one.api.token, clients, server)
                 _cancel_all(one)
-                for side, address in ((bare, base), (threaded, usual)):
-                    side[clients].append(_block(address, "/post", "", clients, row))
+                ours[clients].append(block)
+                said = [f"product {_said(block)}"]
+                for name, side, address in (("bare", bare, base), ("bare, threads", threaded, usual)):
+                    block, _ = _block(address, "/post", "", clients, row, seconds=took_s)
                     redis.Redis.from_url(instance(one.stack)["redis_url"]).delete(FLOOR_QUEUE)
-                said = (f"{name} {_said(side[clients][-1])}" for name, side in (("product", ours), ("bare", bare), ("bare, threads", threaded)))
-                report.round("posts", number, f"{clients} clients", *said)
+                    side[clients].append(block)
+                    said.append(f"{name} {_said(block)} ({len(block)})")
+                report.round("posts", number, f"{clients} clients, {took_s:.1f} s", *said)
     for clients in CLIENTS:
-        mine, theirs, theirs_in_threads = ([percentile(block, 0.99) for block in side[clients]] for side in (ours, bare, threaded))
-        report.ratio(f"posts: POST → 202, p99, {clients} clients ÷ bare route", mine, theirs, "ms", 1.5, 2.5)
-        report.ratio(f"posts: the same ÷ bare route in threads, {clients} clients", mine, theirs_in_threads, "ms", 1.5, 2.5)
-    for clients in CLIENTS:
-        mine, theirs = ([percentile(block, 0.5) for block in side[clients]] for side in (ours, bare))
-        report.ratio(f"posts: the same, p50, {clients} clients", mine, theirs, "ms")
+        for share in (0.99, 0.5):
+            mine, theirs, in_threads = ([percentile(block, share) for block in side[clients]] for side in (ours, bare, threaded))
+            limits = (1.5, 2.5) if share == 0.99 else (None, None)
+            what = f"posts: POST → 202, p{share * 100:.0f}, {clients} clients"
+            report.ratio(f"{what} ÷ bare route", mine, theirs, "ms", *limits)
+            report.ratio(f"{what} ÷ bare route in threads", mine, in_threads, "ms", *limits)
 
 
 def posts_many(place: Path, report: Report, rounds: int) -> None:
@@ -86,7 +95,7 @@ def posts_many(place: Path, report: Report, rounds: int) -> None:
                 one.stack.sql_write(_TAKE)
             sides.append([])
             for number in range(1, rounds + 1):
-                sides[-1].append(_block(one.api.base, "/api/servers/async", one.api.token, 1, server, FEW_REQUESTS))
+                sides[-1].append(_block(one.api.base, "/api/servers/async", one.api.token, 1, server, FEW_REQUESTS)[0])
                 _cancel_all(one)
                 report.round("posts-many", number, f"{count} servers", _said(sides[-1][-1]))
     none, many = ([percentile(block, 0.5) for block in side] for side in sides)
@@ -125,18 +134,24 @@ def _stopped(one: Product, *parts: str) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def _block(base: str, path: str, token: str, clients: int, body: Body, requests: int = REQUESTS) -> list[float]:
-    """Send the requests from so many clients at once; returns ms each."""
+def _block(
+    base: str, path: str, token: str, clients: int, body: Body, requests: int = REQUESTS, *, seconds: float | None = None
+) -> tuple[list[float], float]:
+    """Send the requests from so many clients at once, or for so many seconds as many as there come; returns ms each, and how long all took."""
     ready = Barrier(clients)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    bodies = iter([json.dumps(body()) for _ in range(requests + clients * (WARM_UP + 1))])
+    # Who is asked for a time may be asked the same again: a bare row has no name of its own.
+    bodies = cycle([json.dumps(body()) for _ in range(requests + clients * (WARM_UP + 1))])
 
     def client(count: int) -> list[float]:
         took: list[float] = []
         with connection(base) as http:
-            for number in range(-WARM_UP, count):
+            number, end = -WARM_UP, float("inf")
+            while number < count and time.perf_counter() < end:
                 if number == 0:
                     ready.wait(60)
+                    if seconds is not None:
+                        count, end = sys.maxsize, time.perf_counter() + seconds
                 data, began = next(bodies), time.perf_counter()
                 http.request("POST", path, data, headers)
                 answer = http.getresponse()
@@ -146,11 +161,13 @@ def _block(base: str, path: str, token: str, clients: int, body: Body, requests:
                 if answer.status != 202:
                     ready.abort()
                     raise RuntimeError(f"POST {path}: {answer.status} {text[:300]!r}")
+                number += 1
         return took
 
     shares = [requests // clients + (i < requests % clients) for i in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
-        return [value for values in pool.map(client, shares) for value in values]
+        values = [value for values in pool.map(client, shares) for value in values]
+    return values, sum(values) / clients / 1000
 
 
 def _cancel_all(one: Product) -> None:
