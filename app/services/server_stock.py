@@ -2,8 +2,8 @@
 
 `read` answers with copies of rows that belong to no session, with the room that is left on nodes and storages, and with
 free addresses. With `hold` it also draws the ids of the rows to come, and the VMIDs and addresses it returns are locked
-for this transaction: whoever asks at the same moment passes over them, and nobody waits. The lowest go first, unless
-somebody else asks at the same moment: what he has just let go would still look free to us.
+for this transaction: whoever asks at the same moment passes over them, and nobody waits. What somebody else has just
+committed and unlocked still looks free to a statement that began before: each number is looked up once more when it is locked.
 
 The numbers are walked from the lowest on, each looked up by an index, and the walk ends with the last one needed. Where it
 found the first free one is remembered for half a minute, so that a request costs as much with thousands of servers as with
@@ -25,8 +25,6 @@ from app.models.base import detached
 from app.services import networks, placement, reservations
 from app.services.prepared import Prepared
 
-# Of a crowd each begins at random among so many of the lowest.
-SPREAD = 256
 # How long a number that became free below may wait until it is seen.
 REMEMBERED_S = 30.0
 _starts: dict[str, tuple[int, float]] = {}  # "ip <network>" or "vmid <cluster>": the first free number, and until when
@@ -86,13 +84,13 @@ class Stock:
 _TEMPLATE = (
     "id, cluster_id, vmid, name, node_name, cores, memory_mib, min_memory_mib, disk_gib, disk_interface, storage, storage_shared, agent, username, image"
 )
-_LOCK = "pg_try_advisory_xact_lock(hashtextextended({what}, 0))"  # behind an `offset 0`, or all that are looked at would be locked
+# Behind an `offset 0`, or all that are looked at would be locked. `reserved_by_now` is a function of ours that sees what was
+# committed meanwhile.
+_LOCK = "(pg_try_advisory_xact_lock(hashtextextended({what}, 0)) and not reserved_by_now({row}))"
 _CLUSTER = "id, name, vmid_low, vmid_high"
 _NETWORK = "id, cluster_id, name, bridge, vlan, cidr, gateway, dns_servers, dns_domain, range_low, range_high"
 _STOCK = Prepared(f"""
-with alone as materialized (
-    select not ($1->>'hold')::bool or pg_try_advisory_xact_lock(77001, 0) as yes
-), offered as materialized (
+with offered as materialized (
     select {_TEMPLATE} from template where name = $1->>'template' and offered and not gone
 ), home as materialized (
     select {_CLUSTER} from cluster
@@ -126,15 +124,12 @@ with alone as materialized (
               and (select count(*) from guest g where g.cluster_id = pool.cluster_id and g.ip_addresses ? host('0.0.0.0'::inet + numbered.n)) = 0
             offset 0
         ) held
-        where not ($1->>'hold')::bool or {_LOCK.format(what="'ip ' || pool.cluster_id || ' ' || pool.scope || ' ' || held.ip")}
+        where not ($1->>'hold')::bool or {_LOCK.format(what="'ip ' || pool.cluster_id || ' ' || pool.scope || ' ' || held.ip", row="pool.cluster_id, 'ip', pool.scope, held.ip")}
         limit pool.need
     ) as free
     from (
-        select pool.*, case when (select yes from alone) then known else known + floor(random() * least({SPREAD}, high - known + 1))::bigint end as start
-        from (
-            select pool.*, least(greatest(low, ($1->'starts'->>('ip ' || pool.id))::bigint), high) as known
-            from pool where pool.need > 0
-        ) pool
+        select pool.*, least(greatest(low, ($1->'starts'->>('ip ' || pool.id))::bigint), high) as start
+        from pool where pool.need > 0
     ) pool
 ), given_vmid as materialized (
     select array(
@@ -147,13 +142,10 @@ with alone as materialized (
               and (select g.id from guest g where g.cluster_id = home.id and g.vmid = numbered.n) is null
             offset 0
         ) held
-        where {_LOCK.format(what="'vmid ' || home.id || ' ' || held.n")}
+        where {_LOCK.format(what="'vmid ' || home.id || ' ' || held.n", row="home.id, 'vmid', '', held.n::text")}
         limit ($1->>'count')::int
     ) as vmids
-    from (
-        select home.*, case when (select yes from alone) then known else known + floor(random() * least({SPREAD}, vmid_high - known + 1))::int end as start
-        from (select home.*, least(greatest(vmid_low, ($1->'starts'->>('vmid ' || home.id))::int), vmid_high) as known from home) home
-    ) home
+    from (select home.*, least(greatest(vmid_low, ($1->'starts'->>('vmid ' || home.id))::int), vmid_high) as start from home) home
     where ($1->>'hold')::bool
 )
 select json_build_object(
@@ -175,7 +167,6 @@ select json_build_object(
         'network', (select row_to_json(n) from (select {', '.join('pool.' + c for c in _NETWORK.split(', '))}) n),
         'free', (select free from given g where g.network_id = pool.id limit 1)
     )) from pool),
-    'alone', (select yes from alone),
     'rooms', {placement.ROOMS.format(cluster='(select id from home)')},
     'held', case when ($1->>'hold')::bool and exists (select 1 from home) then json_build_object(
         'workspace_id', nextval('workspace_id_seq'), 'run_id', nextval('run_id_seq'),
@@ -196,8 +187,7 @@ def read(session: Session, asked: Asked) -> Stock:
         "starts": _known_starts(),
         "networks": [{"name": name, "need": need} for name, need in asked.networks],
     })  # fmt: skip
-    if found["alone"]:
-        _remember(found)
+    _remember(found)
     return Stock(
         template=detached(Template, found["template"]) if found["template"] else None,
         template_known=found["template_known"],

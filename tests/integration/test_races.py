@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.domain.run_state import FINAL, RunKind, RunState
 from app.domain.tasks import Queue, TaskName
@@ -24,6 +25,7 @@ from app.services.run_steps import parts
 from app.services.uow import UnitOfWork, unit_of_work
 from app.tasks.runs import execute_run
 from tests.integration import rows
+from tests.stack import eventually
 
 Make = Callable[..., Any]
 Work = Callable[[UnitOfWork], Any]
@@ -280,6 +282,50 @@ def test_of_two_batches_for_the_last_ones_one_is_made_and_the_other_refused(
             assert len(own) == 2 and set(uow.session.scalars(select(Reservation.server_id))) == own
             assert uow.session.scalar(select(func.count()).select_from(Reservation)) == 4
         leaves_as_it_was()
+
+
+def test_a_crowd_gets_the_lowest_numbers_and_nobody_loses_his_to_another(actor: Actor, cluster: Cluster, together: Together) -> None:
+    small(cluster, 100)
+    body = {"template": "debian-12", "memory_mib": 512, "networks": [{"network": "tiny"}]}
+    for number in range(5):
+        together([lambda uow, n=n, r=number: servers.create(uow, actor, body | {"name": f"crowd-{r}-{n}"}) for n in range(12)])
+    with unit_of_work() as uow:
+        ids = sorted(uow.session.scalars(select(Run.id)))
+        vmids = sorted(uow.session.scalars(select(Server.vmid)))
+        addresses = set(uow.session.scalars(select(Reservation.value).where(Reservation.kind == "ip")))
+    # Each look draws an id: who had looked twice would have left a gap.
+    assert len(ids) == 60 and ids == list(range(ids[0], ids[0] + 60))
+    assert vmids == list(range(vmids[0], vmids[0] + 60))
+    assert addresses == {f"10.77.0.{n}" for n in range(10, 70)}
+
+
+def test_a_number_is_seen_to_be_taken_that_was_free_when_the_statement_began(cluster: Cluster) -> None:
+    # The statement waits in its middle until the other transaction has committed.
+    look = text("""
+with waited as materialized (select pg_advisory_xact_lock(4711)), seen as materialized (
+    select exists (select 1 from reservation where value = '4711') as before from waited
+) select before, reserved_by_now(:cluster, 'vmid', '', '4711') from seen
+""")
+    answers: list[Any] = []
+    engine = db.engine
+
+    def ask() -> None:
+        with engine.connect() as conn:
+            answers.append(tuple(conn.execute(look, {"cluster": cluster.id}).one()))
+
+    asks = threading.Thread(target=ask)
+    with db.engine.connect() as door, door.begin(), Session(db.engine) as taker:
+        door.execute(text("select pg_advisory_xact_lock(4711)"))
+        asks.start()
+        eventually(lambda: _waits(door), what="the statement waits")
+        taker.add(Reservation(cluster_id=cluster.id, kind="vmid", scope="", value="4711"))
+        taker.commit()
+    asks.join(30)
+    assert answers == [(False, True)]
+
+
+def _waits(conn: Connection) -> bool:
+    return bool(conn.scalar(text("select exists (select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted)")))
 
 
 # ---------------------------------------------------------------- two beats
