@@ -34,10 +34,8 @@ Message = tuple[str, dict[str, Any]]  # bell or event, and its payload
 Entry = tuple[int, str, dict[str, Any]]  # the same with its row's id
 # Who asks next comes first: telling takes this process as long as a fifth of his request.
 AFTER_S = 0.005
-# Of a crowd the next ones are told of together, which takes half of the time. One person alone, whose requests may well
-# come faster than a crowd's, is told of at once: portions would hit every ninth of them hard.
-CROWD_S = 0.05
-ALONE = 2  # connections that one person's requests and this thread's own work hold at most
+# While one request follows another, some are told of together: that takes a third of the time.
+PORTION_S = 0.025
 BATCH_S, BATCH = 1.0, 1000
 T = TypeVar("T")
 _to_send: "queue.SimpleQueue[Sequence[Entry]] | None" = None
@@ -113,13 +111,8 @@ def _keep_sending(app: Flask) -> None:
                 _to_forget.put(send(entries))
             except Exception:  # the sweeper sends them; the next ones must not wait for a fault of these
                 log.exception("outbox_not_sent", count=len(entries))
-            if len(several) > 1 and _is_crowded():
-                time.sleep(CROWD_S)
-
-
-def _is_crowded() -> bool:
-    pool: Any = db.engine.pool
-    return bool(pool.checkedout() > ALONE)
+            if len(several) > 1:
+                time.sleep(PORTION_S)
 
 
 def _keep_forgetting(app: Flask) -> None:

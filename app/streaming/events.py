@@ -19,6 +19,13 @@ KEEP = 20_000
 TIMEOUT_S = 0.5
 BREAK_S = 2.0
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+# All of them by one command: a reader who waits is woken once, and one answer is read.
+_APPEND = """
+for i = 2, #ARGV, 3 do
+    redis.call('xadd', KEYS[1], 'maxlen', '~', ARGV[1], '*', 'e', ARGV[i], 'a', ARGV[i + 1], 'd', ARGV[i + 2])
+end
+return 0
+"""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,10 @@ def append(events: Sequence[Event], first: "Callable[[redis.Redis], None] | None
     if time.monotonic() < _down_until:
         return False
     try:
-        # As one: a reader who waits is woken once, not for each of them.
-        pipe = client().pipeline(transaction=True)
+        pipe = client().pipeline(transaction=False)
         if first is not None:
             first(pipe)
-        for event in events:
-            pipe.xadd(STREAM, event.fields(), maxlen=KEEP, approximate=True)  # type: ignore[arg-type]  # stubs are invariant
+        pipe.eval(_APPEND, 1, STREAM, KEEP, *(value for event in events for value in event.fields().values()))
         pipe.execute()
     except redis.RedisError:
         _down_until = time.monotonic() + BREAK_S
