@@ -1,6 +1,5 @@
 """The figures placement works on: nodes, storages and bridges as last polled, less what is being made now."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from app.domain.placement import NodeRoom, StorageRoom
 from app.services.prepared import Prepared
 
 # A part of a statement: `{cluster}` is the cluster's id. Servers that are being made and that Proxmox does not report yet
-# count as if they were there; grouped as texts, which are compared twice as fast as documents when hundreds are being made.
+# count as if they were there; grouped by a hash of their disks, or of hundreds that are being made each would be written as text.
 ROOMS = """json_build_object(
     'nodes', (select json_agg(json_build_array(name, online, cores, memory_mib, memory_used_mib) order by name)
               from node where cluster_id = {cluster}),
@@ -20,10 +19,10 @@ ROOMS = """json_build_object(
                  from storage where cluster_id = {cluster}),
     'bridges', (select json_agg(json_build_array(node_name, name)) from bridge where cluster_id = {cluster}),
     'making', (select json_agg(json_build_array(node_name, mib, disks, there, servers)) from (
-        select s.node_name, s.disks::text as disks, s.vmid in (select vmid from guest where cluster_id = {cluster}) as there,
+        select s.node_name, (array_agg(s.disks))[1] as disks, s.vmid in (select vmid from guest where cluster_id = {cluster}) as there,
             sum(s.memory_mib) as mib, count(*) as servers
         from server s where s.cluster_id = {cluster} and s.status = 'creating' and s.deleted_at is null
-        group by 1, 2, 3) making)
+        group by s.node_name, jsonb_hash_extended(s.disks, 0), 3) making)
 )"""
 _OF_ONE = Prepared(f"select {ROOMS.format(cluster='($1::bigint)')}::text")
 
@@ -47,7 +46,7 @@ def rooms_of(found: dict[str, Any]) -> list[NodeRoom]:
     disk_gib: dict[tuple[str, str], int] = defaultdict(int)
     for node_name, mib, disks, there, servers in found["making"] or ():
         memory_mib[node_name] += mib
-        for disk in () if there else json.loads(disks):  # Proxmox already counts the disks of a VM that is there
+        for disk in () if there else disks:  # Proxmox already counts the disks of a VM that is there
             disk_gib["" if disk["storage"] in shared else node_name, disk["storage"]] += disk["size_gib"] * servers
     of_node: dict[str, list[StorageRoom]] = defaultdict(list)
     for node_name, name, is_shared, images, active, free_gib in storages:
