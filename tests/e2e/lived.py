@@ -15,7 +15,7 @@ def furnish(stack: Stack, api: Api) -> str:
     bulk = api.post("/api/servers/bulk_action/async", {"names": [name], "action": "reboot"})
     assert bulk.status == 202, bulk.text
     eventually(lambda: not stack.sql("select 1 from action where finished_at is null"), what="it has rebooted")
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="xyz", times=1)
+    stack.refuse_next("xyz")
     api.wait_run(api.create("lived-not")["run_id"], "errored")
     # The first waits for a person, the next for the first.
     api.wait_run(api.change(name, cores=2, apply="confirm")["run_id"], "planned")

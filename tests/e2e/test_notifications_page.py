@@ -21,7 +21,7 @@ def hook(api: Api) -> Iterator[Hook]:
 
 def test_the_inbox_is_searched_and_narrowed(open_browser: NewContext, api: Api, stack: Stack) -> None:
     page, [name] = open_browser().new_page(), api.made(fresh("found"))
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="no space", times=1)
+    stack.refuse_next("no space")
     bad = fresh("unlucky")
     api.wait_run(api.create(bad)["run_id"], "errored")
     stack.control("reset")

@@ -32,7 +32,7 @@ def test_each_clone_shows_how_far_it_is_and_a_cancel_says_what_it_finishes(open_
 def test_a_batch_of_which_one_failed_is_finished_with_one_button(open_browser: NewContext, stack: Stack) -> None:
     page = open_browser().new_page()
     name = fresh("batch")
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="cluster not ready", times=1)
+    stack.refuse_next("cluster not ready")
     try:
         create(page, name, 3)
         expect_state(page, "Failed")
@@ -83,7 +83,7 @@ def test_a_server_that_is_gone_from_proxmox_is_only_forgotten(open_browser: NewC
 def test_a_full_storage_is_explained_and_the_form_opens_where_another_is_chosen(open_browser: NewContext, stack: Stack) -> None:
     page = open_browser().new_page()
     name = fresh("full")
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="clone failed: unable to write to storage 'nfs': No space left on device", times=1)
+    stack.refuse_next("clone failed: unable to write to storage 'nfs': No space left on device")
     try:
         create(page, name)
         expect_state(page, "Failed")
@@ -100,7 +100,7 @@ def test_a_full_storage_is_explained_and_the_form_opens_where_another_is_chosen(
 def test_a_failure_that_nobody_knows_is_shown_in_terraforms_own_words(open_browser: NewContext, stack: Stack) -> None:
     page = open_browser().new_page()
     name = fresh("odd")
-    stack.control("fail", method="POST", suffix="/clone", status=418, message="the pot is empty", times=1)
+    stack.refuse_next("the pot is empty", 418)
     try:
         create(page, name)
         expect_state(page, "Failed")

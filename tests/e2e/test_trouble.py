@@ -57,7 +57,7 @@ def test_input_is_there_when_somebody_goes_back_to_the_form_after_a_503(open_bro
 def test_a_failed_runs_card_tells_cause_hint_and_line_and_the_form_can_be_had_again(open_browser: NewContext, stack: Stack) -> None:
     page = open_browser().new_page()
     name = fresh("refused")
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="cluster not ready", times=1)
+    stack.refuse_next("cluster not ready")
     try:
         create(page, name)
         expect_state(page, "Failed")
