@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
 FINAL = {"applied", "planned_and_finished", "errored", "canceled", "discarded"}
-MOVING = "'plan_queued', 'planning', 'apply_queued', 'applying'"
 FINAL_ACTION = {"succeeded", "failed", "canceled"}
 
 
@@ -242,7 +241,8 @@ class Stack:
 
     def refuse_next(self, message: str, status: int = 500) -> None:
         """Let the next clone fail, the test's own: first whatever former tests left running comes to its end."""
-        eventually(lambda: not self.sql(f"select 1 from run where state in ({MOVING})"), 90, "nothing runs any more")
+        moving = "select 1 from run where state in ('plan_queued', 'planning', 'apply_queued', 'applying')"
+        eventually(lambda: not self.sql(moving), 90, "nothing runs any more")
         self.control("fail", method="POST", suffix="/clone", status=status, message=message, times=1)
 
     def vms(self) -> dict[int, dict[str, Any]]:

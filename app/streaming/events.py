@@ -21,8 +21,8 @@ BREAK_S = 2.0
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 # All of them by one command: a reader who waits is woken once, and one answer is read.
 _APPEND = """
-for i = 2, #ARGV, 3 do
-    redis.call('xadd', KEYS[1], 'maxlen', '~', ARGV[1], '*', 'e', ARGV[i], 'a', ARGV[i + 1], 'd', ARGV[i + 2])
+for i = 2, #ARGV, 6 do
+    redis.call('xadd', KEYS[1], 'maxlen', '~', ARGV[1], '*', unpack(ARGV, i, i + 5))
 end
 return 0
 """
@@ -69,7 +69,7 @@ def append(events: Sequence[Event], first: "Callable[[redis.Redis], None] | None
         pipe = client().pipeline(transaction=False)
         if first is not None:
             first(pipe)
-        pipe.eval(_APPEND, 1, STREAM, KEEP, *(value for event in events for value in event.fields().values()))
+        pipe.eval(_APPEND, 1, STREAM, KEEP, *(part for event in events for field in event.fields().items() for part in field))
         pipe.execute()
     except redis.RedisError:
         _down_until = time.monotonic() + BREAK_S

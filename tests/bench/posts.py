@@ -4,19 +4,18 @@ The worker of the runs is stopped meanwhile (SIGSTOP): otherwise Terraform, begu
 cores from the rest and nothing about requests would be measured. After each block its runs are cancelled. Nobody reads the
 event stream meanwhile: its reader would be a thread of the clients' own process, on the product's side only.
 
-Both sides are asked for the same time, as the bare route alone once was for its floor: what disturbs a machine now and then
-(its neighbours, the disk, a tick of the product's) comes by the clock, and a side that is asked for a third of the time would
-be spared two thirds of it.
+Both sides are asked for the same time: what disturbs a machine now and then (its neighbours, the disk, a tick of the
+product's) comes by the clock, and a side that is asked for a third of the time would be spared two thirds of it.
 """
 
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from itertools import cycle
 from pathlib import Path
 from threading import Barrier
@@ -63,12 +62,13 @@ def posts(place: Path, report: Report, rounds: int) -> None:
         server, row = _bodies(one)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
-                block, took_s = _block(one.api.base, "/api/servers/async", one.api.token, clients, server)
+                block = _block(one.api.base, "/api/servers/async", one.api.token, clients, server)
+                took_s = sum(block) / clients / 1000
                 _cancel_all(one)
                 ours[clients].append(block)
                 said = [f"product {_said(block)}"]
                 for name, side, address in (("bare", bare, base), ("bare, threads", threaded, usual)):
-                    block, _ = _block(address, "/post", "", clients, row, seconds=took_s)
+                    block = _block(address, "/post", "", clients, row, seconds=took_s)
                     redis.Redis.from_url(instance(one.stack)["redis_url"]).delete(FLOOR_QUEUE)
                     side[clients].append(block)
                     said.append(f"{name} {_said(block)} ({len(block)})")
@@ -95,7 +95,7 @@ def posts_many(place: Path, report: Report, rounds: int) -> None:
                 one.stack.sql_write(_TAKE)
             sides.append([])
             for number in range(1, rounds + 1):
-                sides[-1].append(_block(one.api.base, "/api/servers/async", one.api.token, 1, server, FEW_REQUESTS)[0])
+                sides[-1].append(_block(one.api.base, "/api/servers/async", one.api.token, 1, server, FEW_REQUESTS))
                 _cancel_all(one)
                 report.round("posts-many", number, f"{count} servers", _said(sides[-1][-1]))
     none, many = ([percentile(block, 0.5) for block in side] for side in sides)
@@ -136,38 +136,38 @@ def _stopped(one: Product, *parts: str) -> Iterator[None]:
 
 def _block(
     base: str, path: str, token: str, clients: int, body: Body, requests: int = REQUESTS, *, seconds: float | None = None
-) -> tuple[list[float], float]:
-    """Send the requests from so many clients at once, or for so many seconds as many as there come; returns ms each, and how long all took."""
+) -> list[float]:
+    """Send the requests from so many clients at once, or for so many seconds as many as there come; returns ms each."""
     ready = Barrier(clients)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     # Who is asked for a time may be asked the same again: a bare row has no name of its own.
     bodies = cycle([json.dumps(body()) for _ in range(requests + clients * (WARM_UP + 1))])
 
+    def ask(http: HTTPConnection) -> float:
+        data, began = next(bodies), time.perf_counter()
+        http.request("POST", path, data, headers)
+        answer = http.getresponse()
+        text = answer.read()
+        took = (time.perf_counter() - began) * 1000
+        if answer.status != 202:
+            ready.abort()
+            raise RuntimeError(f"POST {path}: {answer.status} {text[:300]!r}")
+        return took
+
     def client(count: int) -> list[float]:
         took: list[float] = []
         with connection(base) as http:
-            number, end = -WARM_UP, float("inf")
-            while number < count and time.perf_counter() < end:
-                if number == 0:
-                    ready.wait(60)
-                    if seconds is not None:
-                        count, end = sys.maxsize, time.perf_counter() + seconds
-                data, began = next(bodies), time.perf_counter()
-                http.request("POST", path, data, headers)
-                answer = http.getresponse()
-                text = answer.read()
-                if number >= 0:
-                    took.append((time.perf_counter() - began) * 1000)
-                if answer.status != 202:
-                    ready.abort()
-                    raise RuntimeError(f"POST {path}: {answer.status} {text[:300]!r}")
-                number += 1
+            for _ in range(WARM_UP):
+                ask(http)
+            ready.wait(60)
+            began = time.perf_counter()
+            while len(took) < count if seconds is None else time.perf_counter() - began < seconds:
+                took.append(ask(http))
         return took
 
     shares = [requests // clients + (i < requests % clients) for i in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
-        values = [value for values in pool.map(client, shares) for value in values]
-    return values, sum(values) / clients / 1000
+        return [value for values in pool.map(client, shares) for value in values]
 
 
 def _cancel_all(one: Product) -> None:

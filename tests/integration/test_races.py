@@ -314,7 +314,7 @@ with waited as materialized (select pg_advisory_xact_lock(4711)), seen as materi
             answers.append(tuple(conn.execute(look, {"cluster": cluster.id}).one()))
 
     asks = threading.Thread(target=ask)
-    with db.engine.connect() as door, door.begin(), Session(db.engine) as taker:
+    with engine.connect() as door, door.begin(), Session(engine) as taker:
         door.execute(text("select pg_advisory_xact_lock(4711)"))
         asks.start()
         eventually(lambda: _waits(door), what="the statement waits")

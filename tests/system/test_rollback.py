@@ -45,7 +45,7 @@ def test_an_older_state_of_the_same_servers_changes_nothing(stack: Stack, admin:
 
 
 def test_a_state_from_before_some_servers_takes_them_in_instead_of_making_them_again(stack: Stack, admin: Api) -> None:
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="injected trouble", times=1)
+    stack.refuse_next("injected trouble")
     body = admin.create("rolled", count=3)
     failed = admin.wait_run(body["run_id"], "errored")
     stack.control("reset")
@@ -66,7 +66,7 @@ def test_a_state_from_before_some_servers_takes_them_in_instead_of_making_them_a
 
 
 def test_a_rolled_back_state_that_nobody_applied_makes_no_server_twice(stack: Stack, admin: Api) -> None:
-    stack.control("fail", method="POST", suffix="/clone", status=500, message="injected trouble", times=1)
+    stack.refuse_next("injected trouble")
     body = admin.create("undone", count=2)
     admin.wait_run(body["run_id"], "errored")
     stack.control("reset")
